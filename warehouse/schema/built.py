@@ -1,0 +1,70 @@
+"""What the build step computes from traces and manifests; always reproducible from them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from joulemark.warehouse.schema.columns import INSTANT, WORD, Column, Dataset
+
+TRIAL_ENERGY = Dataset(
+    name="trial_energy",
+    row="energy of one interval of a trial, by device, meter and method",
+    version=1,
+    columns=(
+        Column("trial", WORD, "trial"),
+        Column("node", WORD, "node of the meter"),
+        Column("interval", WORD, "`window`, `cold_idle` (no engine) or `loaded_idle` (engine without requests)"),
+        Column("meter", WORD, "meter"),
+        Column("device", WORD, "device, as in `power`"),
+        Column("scope", WORD, "what the number contains"),
+        Column("fidelity", WORD, "how the readings arise"),
+        Column("method", WORD, "`counter`: difference of the counter; `integral`: of power over time"),
+        Column("start_at", INSTANT, "start of the interval"),
+        Column("end_at", INSTANT, "end of the interval"),
+        Column("energy_j", pa.float64(), "energy in joules; NULL where the readings do not support it", nullable=True),
+        Column("uncertainty_j", pa.float64(), "half width at 95 %, without the sensor's gain error", nullable=True),
+        Column("coverage", pa.float64(), "share of the interval that lies between readings not too far apart, 0 to 1"),
+        Column("samples", pa.int32(), "readings used"),
+        Column("peak_w", pa.float64(), "highest power reading in the interval", nullable=True),
+        Column("reasons", pa.list_(pa.string()), "what speaks against the figure"),
+    ),
+    sort_by=("trial", "interval", "node", "meter", "device", "scope", "method"),
+)
+
+REQUEST_ENERGY = Dataset(
+    name="request_energy",
+    row="one request's share of its trial's window; one row with `request` NULL for what was not allocated",
+    version=1,
+    columns=(
+        Column("trial", WORD, "trial"),
+        Column("node", WORD, "node of the load client"),
+        Column("request", pa.int32(), "number of the request; NULL: energy while no request was active", nullable=True),
+        Column("boundary", WORD, "boundary whose energy is shared out"),
+        Column("energy_j", pa.float64(), "share of the window's energy in joules"),
+        Column("prefill_j", pa.float64(), "part of it for the prompt; NULL where not supported", nullable=True),
+        Column("decode_j", pa.float64(), "part of it for the answer; NULL where not supported", nullable=True),
+        Column("method", WORD, "how it was shared: `equal_active`"),
+    ),
+    sort_by=("trial", "request"),
+)
+
+CELL_STATISTICS = Dataset(
+    name="cell_statistics",
+    row="J per output token of one cell by boundary and fidelity, with interval and rank range",
+    version=1,
+    columns=(
+        Column("cell", WORD, "cell"),
+        Column("boundary", WORD, "boundary"),
+        Column("fidelity", WORD, "fidelity"),
+        Column("trials", pa.int32(), "valid trials behind the figure"),
+        Column("starts", pa.int32(), "engine starts behind it"),
+        Column("nodes", pa.int32(), "nodes behind it"),
+        Column("j_per_token", pa.float64(), "geometric mean over trials of window energy / output tokens"),
+        Column("j_per_token_low", pa.float64(), "lower end of the 95 % interval; NULL under 2 trials", nullable=True),
+        Column("j_per_token_high", pa.float64(), "upper end of it", nullable=True),
+        Column("rank_best", pa.int32(), "1 + rows significantly better (Holm, family-wise error 5 %)"),
+        Column("rank_worst", pa.int32(), "number of rows less those significantly worse"),
+        Column("ranked_rows", pa.int32(), "rows of the same boundary, fidelity and workload that it is ranked with"),
+    ),
+    sort_by=("boundary", "fidelity", "cell"),
+)

@@ -1,0 +1,24 @@
+"""All datasets by name. The documentation of the data is generated from here."""
+
+from __future__ import annotations
+
+from joulemark.warehouse.schema.built import CELL_STATISTICS, REQUEST_ENERGY, TRIAL_ENERGY
+from joulemark.warehouse.schema.columns import Dataset
+from joulemark.warehouse.schema.nodes import CLOCKS, NODES, QUALITY
+from joulemark.warehouse.schema.traces import DEVICE_STATE, ENGINE_STATE, POWER, REQUESTS
+
+DATASETS: dict[str, Dataset] = {
+    d.name: d
+    for d in (
+        POWER,
+        DEVICE_STATE,
+        REQUESTS,
+        ENGINE_STATE,
+        CLOCKS,
+        NODES,
+        QUALITY,
+        TRIAL_ENERGY,
+        REQUEST_ENERGY,
+        CELL_STATISTICS,
+    )
+}

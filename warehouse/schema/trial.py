@@ -1,0 +1,110 @@
+"""The trial manifest: the commit record of a trial. A trial exists when its manifest does.
+
+All instants are microseconds since the epoch on the clock of the node that is named beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A time interval on one node's clock, in microseconds."""
+
+    start_us: int
+    end_us: int
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return (self.end_us - self.start_us) / 1e6
+
+
+@dataclass(frozen=True)
+class NodePart:
+    """What one node contributed: its devices and its intervals.
+
+    ``devices`` are GPU UUIDs, or ``("cpu",)`` where the engine runs on the CPU.
+    """
+
+    node: str
+    boot: str
+    devices: tuple[str, ...]
+    accelerator: str
+    window: Interval | None = None
+    cold_idle: Interval | None = None
+    loaded_idle: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Digest over the content of one sealed file: true also after compaction."""
+
+    dataset: str
+    path: str
+    rows: int
+    first_us: int | None
+    last_us: int | None
+    sums: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ClientHealth:
+    """How the load client fared during the window."""
+
+    in_flight_fraction: float
+    lag_p99_us: int
+    cpu_fraction: float
+    median_request_us: int | None
+    completed: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """The engine as started and as it describes itself."""
+
+    name: str
+    version: str
+    start_id: str
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    reported: dict[str, Any]
+    ready_s: float
+    log: str
+
+
+@dataclass(frozen=True)
+class TrialManifest:
+    """One trial. ``factors`` are the cell's resolved factors, exactly what ``cell`` hashes."""
+
+    trial: str
+    cell: str
+    deployment: str
+    sweep: str
+    start: int
+    repeat: int
+    attempt: int
+    factors: dict[str, Any]
+    planned_repeats: int
+    planned_starts: int
+    outcome: str
+    reasons: tuple[str, ...]
+    nodes: tuple[NodePart, ...]
+    started_us: int
+    ended_us: int
+    model: dict[str, Any] = field(default_factory=dict)
+    """Facts of the model: architecture, total_params, active_params, and where they come from."""
+    failure_class: str | None = None
+    error: str | None = None
+    engine: EngineRecord | None = None
+    client: ClientHealth | None = None
+    traces: tuple[Trace, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    simulated: bool = False
+    duplicate_of: str | None = None
+    schema_version: int = MANIFEST_VERSION

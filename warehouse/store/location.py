@@ -1,0 +1,144 @@
+"""A warehouse by path or URL, and whole-or-not-at-all writes into it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import fs
+
+from joulemark.warehouse.errors import DiskFull, WarehouseError
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A folder or an object-store prefix that holds records.
+
+    ``filesystem`` is pyarrow's, ``root`` the path below it without a trailing slash.
+    """
+
+    url: str
+    filesystem: fs.FileSystem
+    root: str
+
+    @classmethod
+    def at(cls, place: str | Path) -> Warehouse:
+        """Open the warehouse at a path or a URL (``file://``, ``s3://``); it need not exist yet.
+
+        Raises WarehouseError where no filesystem answers to the URL.
+        """
+        text = str(place)
+        try:
+            if "://" in text:
+                filesystem, root = fs.FileSystem.from_uri(text)
+                return cls(text, filesystem, root.rstrip("/"))
+            return cls(text, fs.LocalFileSystem(), os.path.abspath(text))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise WarehouseError(f"warehouse {text}: {error}; give a folder, or a file:// or s3:// URL") from error
+
+    @property
+    def local(self) -> bool:
+        """Whether the records lie in a local folder."""
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """Return the filesystem path of ``name``, which is relative to the warehouse."""
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str = "") -> bool:
+        """Return whether ``name`` (default: the warehouse itself) is there."""
+        info = self.filesystem.get_file_info(self.path(name).rstrip("/"))
+        return bool(info.type != fs.FileType.NotFound)
+
+    def list(self, folder: str, suffix: str = "") -> list[str]:
+        """Return the files below ``folder``, sorted, as names relative to the warehouse."""
+        selector = fs.FileSelector(self.path(folder), allow_not_found=True, recursive=True)
+        found = (i.path for i in self.filesystem.get_file_info(selector) if i.type == fs.FileType.File)
+        start = len(self.root) + 1
+        names = (p[p.index(self.root) + start :] for p in found)
+        return sorted(n for n in names if n.endswith(suffix) and not os.path.basename(n).startswith("."))
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one file. Raises WarehouseError where it cannot be read."""
+        try:
+            with self.filesystem.open_input_stream(self.path(name)) as stream:
+                return bytes(stream.read())
+        except OSError as error:
+            raise WarehouseError(f"{self.path(name)}: {error}") from error
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[pa.NativeFile]:
+        """Yield a stream whose bytes appear under ``name`` when the block ends well, and nowhere if not.
+
+        Raises DiskFull or WarehouseError.
+        """
+        path = self.path(name)
+        folder, _, base = path.rpartition("/")
+        # An object store shows an object only once it is closed; a folder needs a rename for that.
+        target = f"{folder}/.{base}.{uuid.uuid4().hex[:8]}" if self.local else path
+        with _named_errors(path):
+            self.filesystem.create_dir(folder, recursive=True)
+            try:
+                with self.filesystem.open_output_stream(target) as stream:
+                    yield stream
+                if self.local:
+                    _fsync(target)
+                    os.replace(target, path)
+            except BaseException:
+                if self.local and os.path.exists(target):
+                    os.unlink(target)
+                raise
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a whole file, replacing what was there. Raises DiskFull or WarehouseError."""
+        with self.writing(name) as stream:
+            stream.write(content)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a whole file only if none is there; return whether it was written.
+
+        On a local filesystem this is atomic between processes.
+        """
+        if not self.local:
+            if self.exists(name):
+                return False
+            self.write(name, content)
+            return True
+        path = self.path(name)
+        folder, _, base = path.rpartition("/")
+        target = f"{folder}/.{base}.{uuid.uuid4().hex[:8]}"
+        with _named_errors(path):
+            os.makedirs(folder, exist_ok=True)
+            try:
+                Path(target).write_bytes(content)
+                _fsync(target)
+                os.link(target, path)
+            except FileExistsError:
+                return False
+            finally:
+                Path(target).unlink(missing_ok=True)
+        return True
+
+
+@contextmanager
+def _named_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"no space left to write {path}; free some and run the same command again") from error
+        raise WarehouseError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _fsync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,118 @@
+"""A cell is one point of the matrix; a deployment is the part of it that decides how the engine starts.
+
+Identity is the hash of the resolved factors, and nothing else: site, prices, nodes and the number of repeats
+are not in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from joulemark.warehouse.schema.identity import content_id
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Which model, and where its weights come from.
+
+    ``source`` is ``generated`` (made on the node from ``location``, a generator preset), ``hub`` (``location`` is a
+    hub id) or ``path`` (a local folder or file). ``weights`` is ``generated``, ``real`` or ``dummy``.
+    """
+
+    name: str
+    source: str
+    location: str
+    revision: str | None = None
+    weights: str = "real"
+
+
+@dataclass(frozen=True)
+class EngineRef:
+    """Which engine in which exact version, with its extra arguments (without leading dashes)."""
+
+    name: str
+    version: str
+    args: dict[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """How many devices share the work, and how."""
+
+    tensor: int = 1
+    pipeline: int = 1
+    data: int = 1
+    expert: bool = False
+
+    @property
+    def devices(self) -> int:
+        """Devices that one deployment needs."""
+        return self.tensor * self.pipeline * self.data
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is asked of the engine. ``request`` holds extra request parameters as the engine's API names them."""
+
+    input_tokens: int
+    output_tokens: int
+    concurrency: int
+    arrivals: str = "closed"
+    seed: int = 0
+    request: dict[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WindowPolicy:
+    """How long to warm up and to measure, in seconds."""
+
+    warmup_s: float
+    window_s: float
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """How an engine is started; cells that share it share an engine start."""
+
+    model: ModelRef
+    quantization: str
+    kv_type: str
+    engine: EngineRef
+    accelerator: str
+    parallel: Parallel
+    power_limit_w: int | None = None
+
+    @property
+    def deployment_id(self) -> str:
+        """Hash of all of it."""
+        return content_id(asdict(self))
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the engine needs no GPU."""
+        return self.accelerator == "cpu"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the matrix."""
+
+    deployment: Deployment
+    workload: Workload
+    window: WindowPolicy
+
+    @property
+    def factors(self) -> dict[str, Any]:
+        """The resolved factors, exactly what ``cell_id`` hashes; stored in every trial manifest.
+
+        Keys: model, quantization, kv_type, engine, accelerator, parallel, power_limit_w, workload, window.
+        """
+        return {**asdict(self.deployment), "workload": asdict(self.workload), "window": asdict(self.window)}
+
+    @property
+    def cell_id(self) -> str:
+        """Hash of the factors."""
+        return content_id(self.factors)
