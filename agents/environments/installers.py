@@ -1,0 +1,167 @@
+"""The two ways to fill an environment: uv where it is found, else venv and pip.
+
+uv does not read pip's settings, so what matters of them is handed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from joulemark.agents.environments.processes import child_environment
+from joulemark.agents.environments.sets import RequirementSet
+from joulemark.warehouse.errors import MissingTool
+
+Run = Callable[[Sequence[str]], None]
+
+# The first uv whose `pip install` knows --excludes.
+_OLDEST_UV = (0, 9, 8)
+
+
+class Installer(Protocol):
+    """One way to make an environment."""
+
+    @property
+    def name(self) -> str:
+        """What users know it by."""
+
+    def make(self, wanted: RequirementSet, folder: Path, run: Run) -> None:
+        """Make a virtual environment in ``folder`` (absent yet) and install the set, with bytecode.
+
+        Raises MissingTool where that cannot work or a command fails.
+        """
+
+
+@dataclass(frozen=True)
+class Uv:
+    """uv at ``program``."""
+
+    program: str
+    name: str = "uv"
+
+    def make(self, wanted: RequirementSet, folder: Path, run: Run) -> None:
+        """Make the environment; uv finds or fetches another Python where ours does not suit the set."""
+        python = sys.executable if wanted.holds_python(sys.version_info[:3]) else wanted.python
+        run([self.program, "venv", "--color", "never", "--no-project", "--python", python, str(folder)])
+        files = _written(wanted, folder)
+        command = [self.program, "pip", "install", "--color", "never", "--python", str(interpreter_of(folder))]
+        command += ["--compile-bytecode", "--requirements", files.requirements, "--excludes", files.excludes]
+        links = find_links()
+        for link in links:
+            command += ["--find-links", link]
+        if wanted.torch_backend and not has_torch(wanted, links):
+            command += ["--torch-backend", wanted.torch_backend]
+        run(command)
+
+
+@dataclass(frozen=True)
+class Pip:
+    """venv and pip of our own Python."""
+
+    name: str = "pip"
+
+    def make(self, wanted: RequirementSet, folder: Path, run: Run) -> None:
+        """Make the environment; pip has no excludes, so it resolves first and installs what is left without deps."""
+        if not wanted.holds_python(sys.version_info[:3]):
+            raise MissingTool(
+                f"{wanted.name} needs Python {wanted.python} and this is {sys.version.split()[0]}; "
+                "install uv (pip install uv), which brings the right one"
+            )
+        if wanted.torch_backend and not has_torch(wanted, find_links()):
+            raise MissingTool(
+                f"{wanted.name} needs torch built for {wanted.torch_backend}, which pip does not find by itself; "
+                "install uv (pip install uv) and run the same command again"
+            )
+        run([sys.executable, "-m", "venv", str(folder)])
+        files = _written(wanted, folder)
+        python = str(interpreter_of(folder))
+        install = [python, "-m", "pip", "install", "--progress-bar", "off", "--disable-pip-version-check"]
+        if wanted.excludes:
+            resolved = str(folder / "resolved.json")
+            run([*install, "--dry-run", "--report", resolved, "--requirement", files.requirements])
+            kept = _kept(json.loads(Path(resolved).read_text(encoding="utf-8")), wanted.excludes)
+            Path(files.requirements).write_text("\n".join(kept) + "\n", encoding="utf-8")
+            run([*install, "--no-deps", "--requirement", files.requirements])
+        else:
+            run([*install, "--requirement", files.requirements])
+        run([python, "-m", "compileall", "-q", "-j", "0", str(folder / "lib")])
+
+
+def find_installer() -> Installer:
+    """Return uv where there is one that is new enough (on the path, or beside our own interpreter), else pip."""
+    beside = Path(sys.executable).parent / "uv"
+    for program in (shutil.which("uv"), str(beside) if beside.is_file() else None):
+        if program and _uv_version(program) >= _OLDEST_UV:
+            return Uv(program)
+    return Pip()
+
+
+def interpreter_of(folder: Path) -> Path:
+    """Return the interpreter of the virtual environment in ``folder``."""
+    return folder / "bin" / "python"
+
+
+def find_links() -> list[str]:
+    """Return the places where pip of our Python looks for wheels besides its index."""
+    set_here = os.environ.get("PIP_FIND_LINKS")
+    if set_here is None:
+        asked = subprocess.run(
+            [sys.executable, "-m", "pip", "config", "get", "global.find-links"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=child_environment(),
+        )
+        set_here = asked.stdout if asked.returncode == 0 else ""
+    return set_here.split()
+
+
+def has_torch(wanted: RequirementSet, links: Sequence[str]) -> bool:
+    """Return whether a folder among ``links`` holds a wheel of the torch that the set pins."""
+    pattern = f"torch-{wanted.pinned('torch') or '*'}*.whl"
+    folders = (Path(link.removeprefix("file://")) for link in links)
+    return any(any(folder.glob(pattern)) for folder in folders if folder.is_dir())
+
+
+@dataclass(frozen=True)
+class _Files:
+    requirements: str
+    excludes: str
+
+
+def _written(wanted: RequirementSet, folder: Path) -> _Files:
+    requirements, excludes = folder / "requirements.txt", folder / "excludes.txt"
+    requirements.write_text(wanted.text, encoding="utf-8")
+    excludes.write_text("".join(f"{name}\n" for name in wanted.excludes), encoding="utf-8")
+    return _Files(str(requirements), str(excludes))
+
+
+def _kept(report: dict[str, list[dict[str, dict[str, str]]]], excludes: Sequence[str]) -> list[str]:
+    """Return requirement lines for what a pip installation report lists, less the excluded names."""
+    dropped = {_canonical(name) for name in excludes}
+    lines = []
+    for item in report["install"]:
+        name, version = item["metadata"]["name"], item["metadata"]["version"]
+        local = "dir_info" in item["download_info"]
+        line = f"{name} @ {item['download_info']['url']}" if local else f"{name}=={version}"
+        if _canonical(name) not in dropped:
+            lines.append(line)
+    return sorted(lines)
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _uv_version(program: str) -> tuple[int, ...]:
+    asked = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, env=child_environment())
+    match = re.search(r"(\d+)\.(\d+)\.(\d+)", asked.stdout)
+    return tuple(int(part) for part in match.groups()) if match else (0,)
