@@ -1,0 +1,125 @@
+"""The engine host: brings a deployment up, proves it ready without making it work, reads back what it runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from joulemark.agents.engines.diagnose import diagnose
+from joulemark.agents.engines.process import EngineProcess
+from joulemark.agents.http import get
+from joulemark.warehouse.errors import EngineError
+from joulemark.warehouse.schema.trial import EngineRecord
+from joulemark.workloads.cell import Deployment
+from joulemark.workloads.engines.adapter import Engine, StartFacts
+
+LAUNCHERS = {"llamacpp": Path(__file__).with_name("llamacpp_server.py")}
+"""Programs of ours that an engine's command line may ask for with ``{launcher}``."""
+READY_POLL_S = 0.1
+SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+
+
+@dataclass
+class EngineHost:
+    """One running deployment."""
+
+    engine: Engine
+    deployment: Deployment
+    facts: StartFacts
+    process: EngineProcess
+    record: EngineRecord
+
+    @property
+    def base_url(self) -> str:
+        """Where it answers."""
+        return f"http://{self.facts.host}:{self.facts.port}"
+
+    @classmethod
+    def start(
+        cls,
+        engine: Engine,
+        deployment: Deployment,
+        facts: StartFacts,
+        interpreter: Path,
+        folder: Path,
+        variables: dict[str, str],
+        report: Callable[[str], None],
+    ) -> EngineHost:
+        """Start the engine and return when it is ready.
+
+        ``variables`` are set on top of the command's own (devices to use). Raises EngineError with a failure class;
+        nothing of the engine is left then.
+        """
+        command = engine.command(deployment, facts)
+        argv = tuple(a.replace("{launcher}", str(LAUNCHERS.get(engine.name, ""))) for a in command.argv)
+        environment = {**command.environment, **variables}
+        process = EngineProcess.start((str(interpreter), *argv), environment, folder, engine.stop_grace_s)
+        try:
+            ready_s = _wait_ready(engine, facts, process, report)
+            reported = _read_back(engine, facts)
+        except BaseException:
+            process.stop(0.0)
+            raise
+        record = EngineRecord(
+            name=engine.name,
+            version=deployment.engine.version,
+            start_id=process.start_id,
+            argv=argv,
+            environment={k: "(not recorded)" if _is_secret(k) else v for k, v in environment.items()},
+            reported=reported,
+            ready_s=round(ready_s, 3),
+            log=f"logs/{process.start_id}.log",
+        )
+        return cls(engine, deployment, facts, process, record)
+
+    def metrics(self) -> str | None:
+        """Return the engine's Prometheus page, None where it has none or does not answer."""
+        if self.engine.api.metrics_path is None:
+            return None
+        body = get(self.base_url + self.engine.api.metrics_path, api_key=self.facts.api_key)
+        return body.decode(errors="replace") if body is not None else None
+
+    def death(self) -> EngineError:
+        """Return the error for an engine that ended while it should run."""
+        what = f"{self.engine.name} {self.process.how_it_ended()} in mid-trial"
+        return diagnose(what, self.process.log_tail(), self.engine.failures, otherwise="engine_died")
+
+    def stop(self) -> None:
+        """End the engine and everything it started."""
+        self.process.stop(self.engine.stop_grace_s)
+
+
+def _wait_ready(engine: Engine, facts: StartFacts, process: EngineProcess, report: Callable[[str], None]) -> float:
+    begun = time.monotonic()
+    while (elapsed := time.monotonic() - begun) < engine.ready_timeout_s:
+        if process.wait(READY_POLL_S):
+            raise diagnose(
+                f"{engine.name} {process.how_it_ended()} while it started", process.log_tail(60), engine.failures
+            )
+        if get(f"http://{facts.host}:{facts.port}{engine.api.ready_path}", 2.0, facts.api_key) is not None:
+            return elapsed
+        report(f"{engine.name} is starting ({elapsed:.0f} s)")
+    last = next((t.strip() for t in reversed(process.log_tail()) if t.strip()), "it wrote nothing")
+    raise EngineError(
+        f"{engine.name} was not ready after {engine.ready_timeout_s:.0f} s; its last line: {last[:300]}", "not_ready"
+    )
+
+
+def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:
+    documents = {}
+    for path in engine.api.reported_paths:
+        body = get(f"http://{facts.host}:{facts.port}{path}", api_key=facts.api_key)
+        if body is not None:
+            try:
+                documents[path] = json.loads(body)
+            except ValueError:
+                documents[path] = body.decode(errors="replace")
+    return engine.reported(documents)
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name.upper() for word in SECRET)

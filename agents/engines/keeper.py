@@ -1,0 +1,116 @@
+"""The keeper: a small process between the agent and an engine, so that an engine tree always ends as a tree.
+
+It adopts orphans of the tree (as subreaper), ends the tree when the agent asks or dies (stdin closes) or when the
+engine's main process ends, and says what happened as JSON lines on stdout. If the keeper itself is killed, the kernel
+kills the engine's main process, and the next agent ends the rest by their mark (see ``leftovers``).
+
+Standard library only, and no import of ours: it must start fast and never fail for a reason of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+POLL_S = 0.05
+KILL_DEADLINE_S = 20.0
+
+
+def main() -> None:
+    """Read the order from the first line of stdin, run the engine, end its tree, say how it ended."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    order = json.loads(sys.stdin.buffer.readline())
+    with open(order["log"], "ab") as log:
+        try:
+            engine = subprocess.Popen(
+                order["argv"],
+                env=order["environment"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                # Safe here: this process has one thread.
+                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),  # noqa: PLW1509
+            )
+        except OSError as error:
+            _say(what="failed", error=f"{order['argv'][0]}: {error.strerror}")
+            return
+    _say(what="started", pid=engine.pid)
+    asked = _wait(engine)
+    if asked:
+        _end_politely(engine, float(order["grace_s"]))
+    _end_tree()
+    code = engine.wait()
+    _say(what="ended", code=code if code >= 0 else None, signal=-code if code < 0 else None, asked=asked)
+
+
+def _wait(engine: subprocess.Popen[bytes]) -> bool:
+    """Return True when the agent wants the engine to end, False when the engine ended by itself."""
+    while engine.poll() is None:
+        readable, _, _ = select.select([0], [], [], POLL_S)
+        if readable:
+            os.read(0, 1 << 16)
+            return True
+    return False
+
+
+def _end_politely(engine: subprocess.Popen[bytes], grace_s: float) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(engine.pid, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while time.monotonic() < deadline:
+        if engine.poll() is not None:
+            return
+        time.sleep(POLL_S)
+
+
+def _end_tree() -> None:
+    """Kill every descendant until none is left; as subreaper this process inherits all that are orphaned."""
+    deadline = time.monotonic() + KILL_DEADLINE_S
+    while (pids := _descendants(os.getpid())) and time.monotonic() < deadline:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        time.sleep(POLL_S)
+
+
+def _descendants(root: int) -> list[int]:
+    """Return the living descendants of ``root``; zombies do not count."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                with open(f"/proc/{entry}/stat", "rb") as stat:
+                    state, parent = stat.read().rpartition(b")")[2].split()[:2]
+                if state != b"Z":
+                    children.setdefault(int(parent), []).append(int(entry))
+    found, queue = [], [root]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def _say(**report: object) -> None:
+    # The agent may be gone; then nobody listens, and the tree must end all the same.
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(json.dumps(report) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""One engine process tree, seen from the agent: start it under a keeper, see whether it lives, end it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from joulemark.agents.engines.leftovers import MARK, record_start
+from joulemark.warehouse.errors import EngineError
+
+KEEPER = Path(__file__).with_name("keeper.py")
+STOP_MARGIN_S = 30.0
+NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONSTARTUP", "VIRTUAL_ENV")
+
+
+@dataclass
+class EngineProcess:
+    """A started engine. ``end`` is what the keeper said about its end, None while it runs."""
+
+    start_id: str
+    pid: int
+    log: Path
+    _keeper: subprocess.Popen[bytes]
+    _record: Path
+    end: dict[str, Any] | None = None
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def start(
+        cls,
+        argv: Sequence[str],
+        variables: Mapping[str, str],
+        folder: Path,
+        grace_s: float,
+        start_id: str | None = None,
+    ) -> EngineProcess:
+        """Start ``argv`` with ``variables`` on top of the inherited environment; its log goes below ``folder``.
+
+        Raises EngineError where the program cannot be started at all.
+        """
+        start_id = start_id or uuid.uuid4().hex[:12]
+        log = folder / "logs" / f"{start_id}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        inherited = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED and not k.startswith("RAY_")}
+        order = {
+            "argv": list(argv),
+            "environment": {**inherited, **variables, MARK: start_id},
+            "log": str(log),
+            "grace_s": grace_s,
+        }
+        keeper = subprocess.Popen(
+            [sys.executable, "-S", "-E", str(KEEPER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        record = record_start(folder / "starts", start_id, keeper.pid)
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        keeper.stdin.write(json.dumps(order).encode() + b"\n")
+        keeper.stdin.flush()
+        said = json.loads(keeper.stdout.readline() or b"{}")
+        if said.get("what") != "started":
+            keeper.wait()
+            record.unlink(missing_ok=True)
+            raise EngineError(f"engine could not be started: {said.get('error', 'its keeper died')}", "engine_failed")
+        process = cls(start_id, said["pid"], log, keeper, record)
+        threading.Thread(target=process._listen, name=f"keeper-{start_id}", daemon=True).start()
+        return process
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine's main process runs."""
+        return not self._over.is_set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the engine has ended; return whether it has."""
+        return self._over.wait(timeout_s)
+
+    def stop(self, grace_s: float) -> None:
+        """End the tree: SIGTERM, ``grace_s``, then the whole tree is killed. Returns when nothing is left of it."""
+        if self._keeper.stdin and not self._keeper.stdin.closed:
+            self._keeper.stdin.close()
+        if not self._over.wait(grace_s + STOP_MARGIN_S):
+            self._keeper.kill()
+            self._over.wait(STOP_MARGIN_S)
+        self._keeper.wait()
+        self._record.unlink(missing_ok=True)
+
+    def how_it_ended(self) -> str:
+        """Return a phrase such as ``ended by signal 9``."""
+        end = self.end or {}
+        if end.get("signal"):
+            return f"ended by signal {end['signal']}"
+        return f"ended with exit code {end['code']}" if end.get("code") is not None else "vanished with its keeper"
+
+    def log_tail(self, lines: int = 15) -> list[str]:
+        """Return the last lines of the engine's own log."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 64 * 1024))
+            return file.read().decode(errors="replace").splitlines()[-lines:]
+
+    def _listen(self) -> None:
+        assert self._keeper.stdout is not None
+        for said in self._keeper.stdout:
+            report = json.loads(said)
+            if report["what"] == "ended":
+                self.end = report
+        self._over.set()

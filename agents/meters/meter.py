@@ -1,0 +1,41 @@
+"""The interface of a meter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One number that a meter gives: which device, what it contains (scope), how it arises (fidelity)."""
+
+    device: str
+    scope: str
+    fidelity: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One reading of one channel. What is missing is None, and then ``reason`` says why."""
+
+    channel: Channel
+    power_mw: int | None
+    energy_uj: int | None
+    reason: str | None = None
+
+
+class Meter(Protocol):
+    """One source of readings."""
+
+    name: str
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """What it measures."""
+
+    def read(self) -> list[Reading]:
+        """Return one reading per channel, in the order of ``channels``. A channel that fails does not raise."""
+
+    def describe(self) -> dict[str, object]:
+        """Return what should be known about it: source of its figures, limits, versions."""

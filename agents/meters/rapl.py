@@ -1,0 +1,91 @@
+"""RAPL through powercap: the energy counters of CPU packages, cores, DRAM and the platform.
+
+Zones contain each other (psys contains packages, a package contains its cores), so every zone is a channel of its
+own scope and nothing is added here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from joulemark.agents.meters.meter import Channel, Reading
+from joulemark.warehouse.errors import MeterError
+
+POWERCAP = Path("/sys/class/powercap")
+
+
+@dataclass
+class Zone:
+    """One powercap zone; ``total_uj`` continues over the wraps of the register."""
+
+    channel: Channel
+    path: Path
+    range_uj: int
+    last_uj: int | None = None
+    total_uj: int = 0
+
+    def read(self) -> Reading:
+        """Return the continued counter, or a reading without a value and with the reason."""
+        try:
+            now_uj = int((self.path / "energy_uj").read_text())
+        except (OSError, ValueError) as error:
+            return Reading(self.channel, None, None, f"rapl: {error}")
+        if self.last_uj is None:
+            self.total_uj = now_uj
+        else:
+            self.total_uj += (now_uj - self.last_uj) % (self.range_uj + 1)
+        self.last_uj = now_uj
+        return Reading(self.channel, None, self.total_uj)
+
+
+@dataclass
+class RaplMeter:
+    """All readable zones below ``root``."""
+
+    root: Path = POWERCAP
+    name: str = "rapl"
+    zones: list[Zone] = field(default_factory=list)
+
+    @classmethod
+    def found(cls, root: Path = POWERCAP) -> RaplMeter | None:
+        """Return the meter, or None where the machine has no RAPL.
+
+        Raises MeterError where it has, and the counters may not be read.
+        """
+        if not root.is_dir():
+            return None
+        zones = [_zone(p) for p in sorted(root.glob("intel-rapl:*")) if (p / "energy_uj").exists()]
+        if not zones:
+            return None
+        try:
+            (zones[0].path / "energy_uj").read_text()
+        except PermissionError as error:
+            raise MeterError(
+                f"{zones[0].path}/energy_uj may only be read by root; permit it with: "
+                f"sudo chmod -R a+r {root}/intel-rapl*"
+            ) from error
+        return cls(root, zones=zones)
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """One per zone."""
+        return tuple(z.channel for z in self.zones)
+
+    def read(self) -> list[Reading]:
+        """Read every zone."""
+        return [z.read() for z in self.zones]
+
+    def describe(self) -> dict[str, object]:
+        """Return where the counters come from and how far they count."""
+        return {"source": str(self.root), "range_uj": {z.channel.device: z.range_uj for z in self.zones}}
+
+
+def _zone(path: Path) -> Zone:
+    name = (path / "name").read_text().strip()
+    package = name.startswith("package")
+    scope = "cpu_package" if package else {"core": "cpu_core", "dram": "dram", "psys": "platform"}.get(name, name)
+    device = (
+        name if package or name == "psys" else f"{path.name.rsplit(':', 1)[0].replace('intel-rapl', 'rapl')}:{name}"
+    )
+    return Zone(Channel(device, scope, "counter"), path, int((path / "max_energy_range_uj").read_text()))

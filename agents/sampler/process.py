@@ -1,0 +1,119 @@
+"""The sampler seen from the agent: one per node by lock, restarted when it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import queue
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, line
+from joulemark.warehouse.errors import MeterError
+
+ANSWER_S = 20.0
+
+
+@dataclass
+class SamplerProcess:
+    """A running sampler. ``watts`` is the last total that it reported."""
+
+    config: SamplerConfig
+    lock: Path
+    meters: dict[str, dict[str, object]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    watts: float | None = None
+    pids: tuple[int, ...] = ()
+    restarts: int = 0
+    _process: subprocess.Popen[bytes] | None = None
+    _answers: queue.Queue[Report] = field(default_factory=queue.Queue)
+    _lock_file: IO[str] | None = None
+
+    def start(self) -> None:
+        """Start sampling. Raises MeterError where another agent samples this node, or no meter can be read."""
+        self.lock.parent.mkdir(parents=True, exist_ok=True)
+        self._lock_file = self.lock.open("w")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MeterError(
+                f"another joulemark samples this node already (it holds {self.lock}); wait for it, or end it"
+            ) from error
+        self._launch()
+
+    def watch(self, *pids: int) -> None:
+        """Count the CPU time of these process trees from now on (only the CPU model needs it)."""
+        self.pids = pids
+        self._ask(Order("watch", pids), "watching")
+
+    def rotate(self) -> Path | None:
+        """Close the present segment and return it; sampling goes on in the next."""
+        segment = self._ask(Order("rotate"), "rotated").segment
+        return Path(segment) if segment else None
+
+    def stop(self) -> None:
+        """End sampling; what was sampled stays in its segment."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.wait(ANSWER_S)
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+    def _launch(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "joulemark.agents.sampler"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+        self._send(line(self.config))
+        ready = self._answer("ready")
+        self.meters, self.warnings = ready.meters or {}, ready.warnings
+
+    def _ask(self, order: Order, answer: str) -> Report:
+        try:
+            self._send(line(order))
+            return self._answer(answer)
+        except MeterError:
+            # It died: what it wrote is on disk, and the gap will show in the data.
+            self.restarts += 1
+            self._launch()
+            if self.pids and order.do != "watch":
+                self._ask(Order("watch", self.pids), "watching")
+            self._send(line(order))
+            return self._answer(answer)
+
+    def _send(self, text: bytes) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(text)
+            self._process.stdin.flush()
+        except OSError as error:
+            raise MeterError("the sampler ended") from error
+
+    def _answer(self, what: str) -> Report:
+        try:
+            report = self._answers.get(timeout=ANSWER_S)
+        except queue.Empty as error:
+            raise MeterError(f"the sampler did not answer in {ANSWER_S:g} s") from error
+        if report.what != what:
+            raise MeterError(report.error or "the sampler ended")
+        return report
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        for text in process.stdout:
+            report = msgspec.json.decode(text, type=Report)
+            if report.what == "watts":
+                self.watts = report.watts
+            else:
+                self._answers.put(report)
+        if process is self._process:
+            self._answers.put(Report("failed", error="the sampler ended"))

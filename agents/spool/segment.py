@@ -1,0 +1,100 @@
+"""Segments: append-only Arrow IPC streams that can be read up to the last whole batch wherever they were cut."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from joulemark.warehouse.errors import DiskFull
+from joulemark.warehouse.schema.columns import Dataset
+
+OPEN = ".open"
+CLOSED = ".arrows"
+BATCH_S = 1.0
+"""A crash loses at most the rows of this long."""
+
+
+@dataclass
+class SegmentWriter:
+    """Rows of one dataset into one segment after the other below ``folder``.
+
+    Raises DiskFull where a batch cannot be written.
+    """
+
+    dataset: Dataset
+    folder: Path
+    prefix: str
+    _rows: list[Mapping[str, Any]] = field(default_factory=list)
+    _file: BinaryIO | None = None
+    _stream: Any = None
+    _path: Path | None = None
+    _flush_at: float = 0.0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take one row; instants are microseconds since the epoch."""
+        self._rows.append(row)
+        if time.monotonic() >= self._flush_at:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was taken so far as one batch."""
+        self._flush_at = time.monotonic() + BATCH_S
+        if not self._rows:
+            return
+        batch = pa.RecordBatch.from_pylist(self._rows, schema=self.dataset.arrow)
+        try:
+            self._open().write_batch(batch)
+            assert self._file is not None
+            self._file.flush()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"no space left to write {self._path}; free some and run again") from error
+            raise
+        self._rows = []
+
+    def rotate(self) -> Path | None:
+        """Close the segment and return it; None where it holds nothing. The next row opens a new one."""
+        self.flush()
+        if self._path is None:
+            return None
+        self._stream.close()
+        assert self._file is not None
+        self._file.close()
+        closed = self._path.with_suffix(CLOSED)
+        os.replace(self._path, closed)
+        self._file = self._stream = self._path = None
+        return closed
+
+    def _open(self) -> Any:
+        if self._stream is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._path = self.folder / f"{self.prefix}-{time.time_ns() // 1000}{OPEN}"
+            self._file = self._path.open("wb")
+            self._stream = pa.ipc.new_stream(self._file, self.dataset.arrow)
+        return self._stream
+
+
+def read_segment(path: Path) -> pa.Table:
+    """Return all whole batches of a segment, also of one that was cut; raise ValueError where its head is missing."""
+    batches = []
+    with path.open("rb") as file:
+        try:
+            stream = pa.ipc.open_stream(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ValueError(f"{path}: not a segment: {error}") from error
+        while True:
+            try:
+                batches.append(stream.read_next_batch())
+            except StopIteration:
+                break
+            except (pa.ArrowInvalid, OSError):
+                # Cut in the middle of a batch: all before it is whole.
+                break
+    return pa.Table.from_batches(batches, schema=stream.schema)
