@@ -38,7 +38,6 @@ def _shared() -> dict[str, Any]:
         # Older releases of transformers read the first key, newer ones the second.
         "rope_theta": 10000.0,
         "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
-        "rope_scaling": None,
         "hidden_act": "silu",
         "attention_bias": False,
         "attention_dropout": 0.0,
