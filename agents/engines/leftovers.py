@@ -1,4 +1,4 @@
-"""Ends what a crash left running: every process that carries the mark of an engine start whose keeper is gone.
+"""Ends what a crash left running: every process that carries the mark of an engine start of a dead agent.
 
 Each start writes a record (id, keeper's pid and start time) before anything runs, and the id is in the environment of
 all its processes, so that nothing is ever looked for by name.
@@ -16,6 +16,8 @@ import psutil
 
 MARK = "JOULEMARK_START"
 DEADLINE_S = 10.0
+KEEPER_GRACE_S = 30.0
+"""How long the keeper of a dead agent may take to end its tree before that is done here."""
 
 
 def record_start(folder: Path, start_id: str, keeper_pid: int) -> Path:
@@ -23,18 +25,22 @@ def record_start(folder: Path, start_id: str, keeper_pid: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{start_id}.json"
     draft = folder / f".{start_id}"
-    draft.write_text(json.dumps({"start": start_id, "keeper": keeper_pid, "since": _since(keeper_pid)}))
+    draft.write_text(json.dumps({"start": start_id, "keeper": keeper_pid, "since": _since(keeper_pid) or 0.0}))
     os.replace(draft, path)
     return path
 
 
 def end_leftovers(folder: Path) -> list[int]:
-    """End the processes of all recorded starts whose keeper is gone; return their pids."""
+    """End the processes of all recorded starts and return their pids. The caller holds the node's lock.
+
+    A start that is still recorded belongs to an agent that is gone. Its keeper, if it lives, is ending the tree.
+    """
     ended = []
+    deadline = time.monotonic() + KEEPER_GRACE_S
     for path in folder.glob("*.json"):
         record = json.loads(path.read_text())
-        if _since(record["keeper"]) == record["since"] is not None:
-            continue
+        while _since(record["keeper"]) == record["since"] and time.monotonic() < deadline:
+            time.sleep(0.1)
         ended += _end_marked(record["start"])
         path.unlink()
     return ended
@@ -70,6 +76,7 @@ def _end_marked(start_id: str) -> list[int]:
 
 def _since(pid: int) -> float | None:
     try:
-        return psutil.Process(pid).create_time()
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except psutil.NoSuchProcess:
         return None

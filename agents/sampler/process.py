@@ -1,15 +1,13 @@
-"""The sampler seen from the agent: one per node by lock, restarted when it dies."""
+"""The sampler seen from the agent, which restarts it when it dies."""
 
 from __future__ import annotations
 
-import fcntl
 import queue
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
@@ -24,7 +22,6 @@ class SamplerProcess:
     """A running sampler. ``watts`` is the last total that it reported."""
 
     config: SamplerConfig
-    lock: Path
     meters: dict[str, dict[str, object]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     watts: float | None = None
@@ -32,18 +29,9 @@ class SamplerProcess:
     restarts: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _answers: queue.Queue[Report] = field(default_factory=queue.Queue)
-    _lock_file: IO[str] | None = None
 
     def start(self) -> None:
-        """Start sampling. Raises MeterError where another agent samples this node, or no meter can be read."""
-        self.lock.parent.mkdir(parents=True, exist_ok=True)
-        self._lock_file = self.lock.open("w")
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise MeterError(
-                f"another joulemark samples this node already (it holds {self.lock}); wait for it, or end it"
-            ) from error
+        """Start sampling. Raises MeterError where no meter can be read."""
         self._launch()
 
     def watch(self, *pids: int) -> None:
@@ -61,8 +49,6 @@ class SamplerProcess:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
             self._process.wait(ANSWER_S)
-        if self._lock_file is not None:
-            self._lock_file.close()
 
     def _launch(self) -> None:
         self._process = subprocess.Popen(

@@ -14,9 +14,14 @@ from joulemark.warehouse.store.parquet import write_table
 def seal(warehouse: Warehouse, dataset: Dataset, segment: Path, name: str) -> Trace | None:
     """Write ``segment`` to the warehouse under ``name`` and delete it; None where it held no row.
 
-    Raises DiskFull or WarehouseError, and then the segment is still there.
+    Raises DiskFull or WarehouseError, and then the segment is still there. One whose head was never written is kept
+    aside as ``.broken``.
     """
-    table = read_segment(segment)
+    try:
+        table = read_segment(segment)
+    except ValueError:
+        segment.rename(segment.with_suffix(".broken"))
+        return None
     trace = write_table(warehouse, dataset, name, table) if table.num_rows else None
     segment.unlink()
     return trace

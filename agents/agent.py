@@ -1,0 +1,201 @@
+"""The node agent: the control point of one node. A plain class; the orchestrator makes a Ray actor of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from joulemark.agents.client.job import Progress
+from joulemark.agents.clock import NodeClock
+from joulemark.agents.engines.host import EngineHost
+from joulemark.agents.engines.leftovers import end_leftovers
+from joulemark.agents.environments import ensure_environment, use_environment
+from joulemark.agents.home import joulemark_home
+from joulemark.agents.http import free_port
+from joulemark.agents.locks import exclusive
+from joulemark.agents.models import prepare_model
+from joulemark.agents.node_facts import node_facts, node_row
+from joulemark.agents.orders import (
+    AgentConfig,
+    AgentProgress,
+    NodeFacts,
+    StartOrder,
+    StartResult,
+    TrialOrder,
+    TrialResult,
+)
+from joulemark.agents.power import PowerTrace
+from joulemark.agents.trial import TrialRun, settle
+from joulemark.warehouse.errors import EngineError, JoulemarkError
+from joulemark.warehouse.schema.nodes import NODES
+from joulemark.warehouse.schema.trial import Interval, NodePart
+from joulemark.warehouse.store.layout import segment_file
+from joulemark.warehouse.store.location import Warehouse
+from joulemark.warehouse.store.parquet import write_table
+from joulemark.workloads.cell import Deployment
+from joulemark.workloads.engines.adapter import StartFacts
+from joulemark.workloads.engines.catalogue import engine_named, environment_set
+
+LEASE_CHECK_S = 1.0
+
+
+class NodeAgent:
+    """Samples power from its start to its end, runs at most one engine and one trial at a time.
+
+    There is one per node: it waits for the lock of one that is just ending, and then ends what that one left.
+    """
+
+    def __init__(self, config: AgentConfig, on_lease_end: Callable[[], None] = lambda: None) -> None:
+        self.config = config
+        self._on_lease_end = on_lease_end
+        self.home = joulemark_home()
+        self.clock = NodeClock.of_this_node()
+        self.warehouse = Warehouse.at(config.warehouse)
+        self.folder = self.home / "nodes" / config.node
+        self._lock = ExitStack()
+        self._lock.enter_context(exclusive(self.folder / "agent.lock", lambda: None))
+        self.ended_leftovers = end_leftovers(self.folder / "starts")
+        self.power = PowerTrace.start(config, self.folder, self.warehouse)
+        self._doing = AgentProgress("idle")
+        self._host: EngineHost | None = None
+        self._part: NodePart | None = None
+        self._cold_idle: Interval | None = None
+        self._trial: TrialRun | None = None
+        self._renewed = time.monotonic()
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
+
+    def describe(self) -> NodeFacts:
+        """Return the node's facts, and record them in the warehouse."""
+        sampler = self.power.sampler
+        facts = node_facts(self.config.node, self.clock, sampler.meters, sampler.warnings, len(self.ended_leftovers))
+        table = NODES.arrow.empty_table().from_pylist([node_row(facts)], schema=NODES.arrow)
+        write_table(self.warehouse, NODES, segment_file("nodes", self.config.node, facts.boot), table)
+        return facts
+
+    def renew(self) -> None:
+        """Renew the driver's lease: without it the agent ends what it runs."""
+        self._renewed = time.monotonic()
+
+    def progress(self) -> AgentProgress:
+        """Return what the agent is doing now."""
+        return replace(self._doing, watts=self.power.sampler.watts)
+
+    def start_engine(self, order: StartOrder) -> StartResult:
+        """Measure cold idle once, bring the engine up, measure loaded idle."""
+        try:
+            interpreter, model_path = self._prepare(order.deployment)
+            if self._cold_idle is None:
+                self._cold_idle = self._idle("measuring idle power without an engine", order.idle_s)
+            self._host = self._start(order, interpreter, model_path)
+            self.power.sampler.watch(self._host.process.pid)
+            loaded_idle = self._idle(f"measuring idle power of {order.deployment.engine.name}", order.idle_s)
+        except EngineError as error:
+            return StartResult(None, error.failure_class, str(error))
+        except JoulemarkError as error:
+            return StartResult(None, "engine_failed", str(error))
+        self._part = NodePart(
+            node=self.config.node,
+            boot=self.clock.boot,
+            devices=order.devices or ("cpu",),
+            accelerator=order.deployment.accelerator,
+            cold_idle=self._cold_idle,
+            loaded_idle=loaded_idle,
+        )
+        return StartResult(self._host.record)
+
+    def run_trial(self, order: TrialOrder) -> TrialResult:
+        """Run one trial on the running engine and seal its traces."""
+        assert self._host is not None
+        assert self._part is not None
+        self._doing = AgentProgress("starting the load")
+        self._trial = TrialRun(
+            order, self._host, self.clock, self.config.node, self.power.spool, self.warehouse, self._note
+        )
+        try:
+            return self._trial.run(self._part, self.power.seal)
+        finally:
+            self._trial = None
+            self._doing = AgentProgress("idle")
+
+    def stop_engine(self) -> None:
+        """End the engine, if one runs, and keep its log in the warehouse."""
+        host, self._host = self._host, None
+        if host is None:
+            return
+        self._doing = AgentProgress(f"stopping {host.engine.name}")
+        self.power.sampler.watch()
+        host.stop()
+        self.warehouse.write(host.record.log, host.process.log.read_bytes())
+        host.process.log.unlink()
+        self._doing = AgentProgress("idle")
+
+    def interrupt(self) -> None:
+        """End the running trial now."""
+        if self._trial is not None:
+            self._trial.interrupt()
+
+    def close(self) -> None:
+        """End the engine and the sampler; what was sampled is sealed."""
+        self._closed.set()
+        self.interrupt()
+        self.stop_engine()
+        self.power.close()
+        self._lock.close()
+
+    def _prepare(self, deployment: Deployment) -> tuple[Path, str]:
+        name = deployment.engine.name
+        given = self.config.environments.get(name)
+        if given:
+            interpreter = use_environment(given)
+        else:
+            wanted = environment_set(name, deployment.engine.version, deployment.on_cpu)
+            interpreter = ensure_environment(wanted, self.home, self._say)
+        self._say(f"preparing {deployment.model.name} in {deployment.quantization}")
+        weights_format = engine_named(name).weights_format
+        return interpreter, str(prepare_model(deployment.model, deployment.quantization, weights_format, self.home))
+
+    def _start(self, order: StartOrder, interpreter: Path, model_path: str) -> EngineHost:
+        deployment = order.deployment
+        cpus = tuple(sorted(os.sched_getaffinity(0)))
+        facts = StartFacts(
+            model_path=model_path,
+            port=free_port(),
+            slots=order.slots,
+            context_tokens=order.context_tokens,
+            # One logical CPU stays free for the load client and the sampler.
+            threads=max(1, len(cpus) - 1),
+            cpus=cpus[1:] or cpus,
+        )
+        variables = {"CUDA_VISIBLE_DEVICES": ",".join(order.devices)}
+        self._say(f"starting {deployment.engine.name} with {deployment.model.name} in {deployment.quantization}")
+        return EngineHost.start(
+            engine_named(deployment.engine.name), deployment, facts, interpreter, self.folder, variables, self._say
+        )
+
+    def _idle(self, why: str, seconds: float) -> Interval:
+        self._say(why)
+        start_us = self.clock.now_us()
+        time.sleep(seconds)
+        end_us = self.clock.now_us()
+        settle(self.config.sample_period_s)
+        return Interval(start_us, end_us)
+
+    def _say(self, doing: str) -> None:
+        self._doing = AgentProgress(doing)
+
+    def _note(self, progress: Progress) -> None:
+        left = f", {progress.phase_left_s:.0f} s left" if progress.phase_left_s else ""
+        self._doing = AgentProgress(f"{progress.phase}{left}", tokens_per_s=progress.tokens_per_s)
+
+    def _watch_lease(self) -> None:
+        while not self._closed.wait(LEASE_CHECK_S):
+            if time.monotonic() - self._renewed > self.config.lease_s:
+                self.close()
+                self._on_lease_end()
+                return

@@ -1,0 +1,94 @@
+"""What a driver asks of a node agent, and what it gets back. Plain records: they travel through Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from joulemark.warehouse.schema.trial import ClientHealth, EngineRecord, NodePart, Trace
+from joulemark.workloads.cell import Cell, Deployment
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """Who the agent is and whom it serves. ``environments`` maps engines to prepared ones that the user named."""
+
+    node: str
+    warehouse: str
+    sample_period_s: float = 0.1
+    lease_s: float = 60.0
+    cpu_watts: tuple[float, float] | None = None
+    environments: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StartOrder:
+    """Start an engine. ``devices`` are GPU UUIDs or indexes as CUDA takes them; empty on the CPU."""
+
+    deployment: Deployment
+    slots: int
+    context_tokens: int
+    devices: tuple[str, ...] = ()
+    idle_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class StartResult:
+    """A running engine, or why there is none."""
+
+    engine: EngineRecord | None
+    failure_class: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialOrder:
+    """Run one trial on the running engine."""
+
+    trial: str
+    cell: Cell
+    vocab_size: int
+    prompt_seed: int
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial gave; the driver makes the manifest of it."""
+
+    outcome: str
+    reasons: tuple[str, ...]
+    part: NodePart
+    started_us: int
+    ended_us: int
+    traces: tuple[Trace, ...] = ()
+    client: ClientHealth | None = None
+    failure_class: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """A node as its agent finds it."""
+
+    node: str
+    boot: str
+    now_us: int
+    cpu: str
+    logical_cpus: int
+    memory_bytes: int
+    accelerators: tuple[str, ...]
+    devices: tuple[str, ...]
+    driver: str | None
+    meters: dict[str, dict[str, Any]]
+    versions: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    ended_leftovers: int = 0
+
+
+@dataclass(frozen=True)
+class AgentProgress:
+    """What the agent is doing right now."""
+
+    doing: str
+    tokens_per_s: float | None = None
+    watts: float | None = None
