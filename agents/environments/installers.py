@@ -22,6 +22,9 @@ from joulemark.warehouse.errors import MissingTool
 
 Run = Callable[[Sequence[str]], None]
 
+# Some packages ship files for newer Pythons, or broken ones for their tests: what does not compile is passed over.
+_COMPILE = "import compileall, sys; compileall.compile_dir(sys.argv[1], quiet=2, workers=0)"
+
 # The first uv whose `pip install` knows --excludes.
 _OLDEST_UV = (0, 9, 8)
 
@@ -92,7 +95,7 @@ class Pip:
             run([*install, "--no-deps", "--requirement", files.requirements])
         else:
             run([*install, "--requirement", files.requirements])
-        run([python, "-m", "compileall", "-q", "-j", "0", str(folder / "lib")])
+        run([python, "-c", _COMPILE, str(folder / "lib")])
 
 
 def find_installer() -> Installer:

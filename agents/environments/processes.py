@@ -101,10 +101,10 @@ def folder_bytes(folder: Path) -> int:
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a text file that is not empty, shortened."""
+    """Return the last line of a text file that says something, shortened."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 4096))
-        lines = _plain(file.read().decode(errors="replace"))
+        lines = [line for line in _plain(file.read().decode(errors="replace")) if not line.startswith("WARNING")]
     return lines[-1][:100] if lines else "starting"
 
 

@@ -1,0 +1,85 @@
+"""Number formats of weights: rounding float32 to each of them, in numpy.
+
+Blocks of Q8_0 and Q4_0 are those of llama.cpp (ggml-quants.c): 32 weights share one float16 scale.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from joulemark.agents.models.weights import Floats
+
+Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
+
+BLOCK = 32
+
+
+def to_bf16(values: Floats) -> Array:
+    """Return the bit patterns (uint16) of the nearest bfloat16, ties to even. Values must be finite."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounding = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return ((bits + rounding) >> np.uint32(16)).astype(np.uint16)
+
+
+def to_q8_0(values: Floats) -> bytes:
+    """Return Q8_0 blocks: a scale of max/127, then 32 signed bytes. The last axis must be a multiple of 32."""
+    rows = _blocks(values)
+    scales = np.abs(rows).max(axis=1, keepdims=True) / np.float32(127)
+    quantized = _half_away(rows * _inverse(scales)).astype(np.int8)
+    return _joined(scales, quantized.view(np.uint8))
+
+
+def to_q4_0(values: Floats) -> bytes:
+    """Return Q4_0 blocks: a scale, then 16 bytes, each with weight j in its low and j + 16 in its high half.
+
+    The weight of the largest magnitude becomes 0 (that is -8), so that it is kept exactly. The last axis must be a
+    multiple of 32.
+    """
+    rows = _blocks(values)
+    extreme = np.take_along_axis(rows, np.abs(rows).argmax(axis=1, keepdims=True), axis=1)
+    scales = extreme / np.float32(-8)
+    quantized = np.minimum(15, (rows * _inverse(scales) + np.float32(8.5)).astype(np.int8)).astype(np.uint8)
+    return _joined(scales, quantized[:, : BLOCK // 2] | (quantized[:, BLOCK // 2 :] << np.uint8(4)))
+
+
+def to_int(values: Floats, bits: int, group: int) -> tuple[Array, Floats]:
+    """Return symmetric integers (int8, in the shape of ``values``) and their scales (rows, columns / group).
+
+    Integers run from 1 - 2^(bits-1) to 2^(bits-1) - 1, so that zero is the middle. ``group`` columns share a scale.
+    """
+    rows, columns = values.shape
+    grouped = values.reshape(rows, columns // group, group)
+    highest = 2 ** (bits - 1) - 1
+    scales = np.abs(grouped).max(axis=2) / np.float32(highest)
+    quantized = np.rint(grouped * _inverse(scales)[:, :, None])
+    return quantized.reshape(rows, columns).astype(np.int8), scales
+
+
+def packed_int4(quantized: Array) -> Array:
+    """Return int4 values (int8, rows x columns) as int32 words, rows x columns/8: offset by 8, the first lowest."""
+    nibbles = (quantized.astype(np.int16) + 8).astype(np.uint32).reshape(len(quantized), -1, 8)
+    shifts = np.arange(0, 32, 4, dtype=np.uint32)
+    words: Array = np.bitwise_or.reduce(nibbles << shifts, axis=2).astype(np.uint32)
+    return words.view(np.int32)
+
+
+def _blocks(values: Floats) -> Floats:
+    if values.shape[-1] % BLOCK:
+        raise ValueError(f"{values.shape[-1]} columns are no multiple of {BLOCK}")
+    return np.ascontiguousarray(values, np.float32).reshape(-1, BLOCK)
+
+
+def _inverse(scales: Floats) -> Floats:
+    return np.divide(np.float32(1), scales, out=np.zeros_like(scales), where=scales != 0)
+
+
+def _half_away(values: Floats) -> Floats:
+    """Round halves away from zero, as C's roundf does."""
+    return np.copysign(np.floor(np.abs(values) + np.float32(0.5)), values)
+
+
+def _joined(scales: Floats, body: Array) -> bytes:
+    head = scales.astype("<f2").view(np.uint8)
+    return np.concatenate((head.reshape(len(body), 2), body), axis=1).tobytes()

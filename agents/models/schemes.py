@@ -1,0 +1,111 @@
+"""Precisions of Hugging Face checkpoints: how a linear layer's weights are stored, and what config.json says of it.
+
+The quantized ones follow the compressed-tensors layout, which vLLM and SGLang load without being told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from joulemark.agents.models.numbers import packed_int4, to_bf16, to_int
+from joulemark.agents.models.safetensors import Stored
+from joulemark.agents.models.weights import Floats
+
+Linear = Callable[[str, Floats], list[Stored]]
+Plain = Callable[[str, Floats], Stored]
+
+_GROUP = 128
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """``linear`` stores a linear layer's weight (given with its full name), ``plain`` every other tensor.
+
+    ``dtype`` is the precision of what is not quantized, ``config`` what is added to config.json. Only a scheme with
+    ``experts`` can hold a mixture of experts.
+    """
+
+    dtype: str
+    plain: Plain
+    linear: Linear
+    experts: bool
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def _bf16(name: str, values: Floats) -> Stored:
+    return Stored(name, "BF16", to_bf16(values))
+
+
+def _fp16(name: str, values: Floats) -> Stored:
+    return Stored(name, "F16", values.astype(np.float16))
+
+
+def _int8(name: str, values: Floats) -> list[Stored]:
+    quantized, scales = to_int(values, bits=8, group=values.shape[1])
+    return [Stored(name, "I8", quantized), _bf16(f"{name}_scale", scales)]
+
+
+def _int4(name: str, values: Floats) -> list[Stored]:
+    quantized, scales = to_int(values, bits=4, group=_GROUP)
+    return [
+        Stored(f"{name}_packed", "I32", packed_int4(quantized)),
+        _bf16(f"{name}_scale", scales),
+        Stored(f"{name}_shape", "I64", np.array(values.shape, np.int64)),
+    ]
+
+
+def _unquantized(dtype: str, plain: Plain) -> Scheme:
+    return Scheme(dtype, plain, lambda name, values: [plain(name, values)], experts=True)
+
+
+def _integers(bits: int, strategy: str, group: int | None) -> dict[str, Any]:
+    """Return compressed-tensors' words for symmetric integers that are known before the model runs."""
+    return {
+        "num_bits": bits,
+        "type": "int",
+        "symmetric": True,
+        "strategy": strategy,
+        "group_size": group,
+        "dynamic": False,
+        "observer": "minmax",
+    }
+
+
+def _compressed(layout: str, weights: dict[str, Any], activations: dict[str, Any] | None) -> dict[str, Any]:
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": activations, "output_activations": None}
+    return {
+        "quantization_config": {
+            "quant_method": "compressed-tensors",
+            "format": layout,
+            "quantization_status": "compressed",
+            "config_groups": {"group_0": group},
+            "ignore": ["lm_head"],
+            "kv_cache_scheme": None,
+        }
+    }
+
+
+_PER_TOKEN = {**_integers(8, "token", None), "dynamic": True, "observer": None}
+
+SCHEMES = {
+    "bf16": _unquantized("bfloat16", _bf16),
+    "fp16": _unquantized("float16", _fp16),
+    "int8-w8a8": Scheme(
+        "bfloat16",
+        _bf16,
+        _int8,
+        experts=False,
+        config=_compressed("int-quantized", _integers(8, "channel", None), _PER_TOKEN),
+    ),
+    "w4a16": Scheme(
+        "bfloat16",
+        _bf16,
+        _int4,
+        experts=False,
+        config=_compressed("pack-quantized", _integers(4, "group", _GROUP), None),
+    ),
+}
