@@ -24,7 +24,7 @@ def write_checkpoint(folder: Path, config: Config, tokenizer: Tokenizer, quantiz
     _write_json(folder / "generation_config.json", {key: config[key] for key in _TOKEN_IDS})
     _write_json(folder / "tokenizer.json", _tokenizer_json(tokenizer))
     _write_json(folder / "tokenizer_config.json", _tokenizer_config(config))
-    stored = [item for tensor in tensors(config) for item in _stored(tensor, scheme)]
+    stored = [item for tensor in tensors(config, tokenizer.textless) for item in _stored(tensor, scheme)]
     write_safetensors(folder / "model.safetensors", stored)
 
 

@@ -44,7 +44,7 @@ def write_gguf(path: Path, config: Config, name: str, tokenizer: Tokenizer, quan
     offset = 0
     with path.open("wb") as file:
         encoded = []
-        for tensor in tensors(config):
+        for tensor in tensors(config, tokenizer.textless):
             stored_as = _stored_as(tensor, chosen)
             body = stored_as.encode(tensor.values)
             table.append(_entry(tensor, stored_as.tensor_type, offset))

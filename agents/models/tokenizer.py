@@ -37,6 +37,12 @@ class Tokenizer:
     vocabulary: tuple[str, ...]
     merges: tuple[Pair, ...]
 
+    @property
+    def textless(self) -> tuple[int, ...]:
+        """The tokens that are no whole text by themselves: specials, reserved ones, parts of UTF-8 characters."""
+        parts = set(byte_alphabet()[0x80:])
+        return tuple(n for n, token in enumerate(self.vocabulary) if token in parts or token.startswith("<|"))
+
 
 @cache
 def project_tokenizer(size: int) -> Tokenizer:

@@ -6,7 +6,7 @@ experts of a layer stacked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ Floats = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 Config = dict[str, Any]
 
 SEED = 7
+_UNLIKELY_SCALE = 1 / 8
 # Values are uniform: such draws are the same on every machine, normal ones go through its libm. Half the width of a
 # uniform distribution is this many standard deviations.
 _WIDTH = float(np.sqrt(3.0))
@@ -43,11 +44,18 @@ class Tensor:
     values: Floats
 
 
-def tensors(config: Config, seed: int = SEED) -> Iterator[Tensor]:
-    """Yield all tensors in the order of the model, always with the same values for a configuration and seed."""
+def tensors(config: Config, unlikely: Sequence[int] = (), seed: int = SEED) -> Iterator[Tensor]:
+    """Yield all tensors in the order of the model, always with the same values for the same arguments.
+
+    The tokens ``unlikely`` get small embeddings, so that their logits stay near zero and other tokens win. Engines
+    hold back a token that is no whole text, and its time of arrival would be lost.
+    """
     source = np.random.Generator(np.random.Philox(seed))
     for spec in specs(config):
-        yield Tensor(spec, _draw(source, spec))
+        values = _draw(source, spec)
+        if spec.role == "embedding":
+            values[list(unlikely)] *= np.float32(_UNLIKELY_SCALE)
+        yield Tensor(spec, values)
 
 
 def specs(config: Config) -> Iterator[Spec]:
