@@ -10,6 +10,10 @@ from typing import Any
 from joulemark.warehouse.errors import UnknownModel
 
 PRESETS = ("tiny-dense", "tiny-moe")
+_QUANTIZATIONS = {
+    "tiny-dense": {"hf": ("bf16", "fp16", "int8-w8a8", "w4a16"), "gguf": ("f16", "q8_0", "q4_0")},
+    "tiny-moe": {"hf": ("bf16", "fp16"), "gguf": ("f16", "q8_0", "q4_0")},
+}
 
 
 def generated_config(preset: str) -> dict[str, Any]:
@@ -22,6 +26,11 @@ def generated_config(preset: str) -> dict[str, Any]:
     if preset == "tiny-moe":
         return {**_shared(), **_experts(), "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe"}
     raise UnknownModel(f"no generated model is called {preset!r}; there are: {', '.join(PRESETS)}")
+
+
+def generated_quantizations(preset: str, weights_format: str) -> tuple[str, ...]:
+    """Return the precisions that ``preset`` is made in, as ``hf`` or as ``gguf``."""
+    return _QUANTIZATIONS[preset][weights_format]
 
 
 def _shared() -> dict[str, Any]:

@@ -1,0 +1,74 @@
+"""The engines by name: their default versions, the requirement sets they run from, and what each accepts."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from joulemark.warehouse.errors import BadInput
+from joulemark.workloads.cell import Deployment
+from joulemark.workloads.engines.adapter import Engine
+from joulemark.workloads.engines.llamacpp import LlamaCpp
+from joulemark.workloads.engines.sglang import Sglang
+from joulemark.workloads.engines.vllm import Vllm
+from joulemark.workloads.nearest import suggestion
+
+
+class KnownEngine(Engine, Protocol):
+    """An engine that also knows, before anything starts, what it can be asked for."""
+
+    quantizations: tuple[str, ...]
+    kv_types: tuple[str, ...]
+    default_kv_type: str
+
+    def argument_name(self, key: str) -> str:
+        """Return an engine argument in the one spelling that identity is made of."""
+
+    def refusal(self, deployment: Deployment) -> str | None:
+        """Return why the engine cannot be asked for ``deployment``, or None."""
+
+
+_ENGINES: dict[str, KnownEngine] = {engine.name: engine for engine in (LlamaCpp(), Vllm(), Sglang())}
+_VERSIONS = {"llamacpp": "2026.10.11549", "vllm": "0.33.0", "sglang": "0.5.23"}
+_CPU_VERSIONS = {"vllm": "0.32.0"}
+_QUANTIZES_WHILE_LOADING = {("vllm", "fp8"), ("sglang", "fp8")}
+
+ENGINE_NAMES = tuple(_ENGINES)
+
+
+def engine_named(name: str) -> KnownEngine:
+    """Return the engine called ``name``. Raises BadInput for any other name."""
+    if name not in _ENGINES:
+        raise BadInput(f"no engine is called {name!r}: {suggestion(name, _ENGINES)}")
+    return _ENGINES[name]
+
+
+def default_version(name: str, on_cpu: bool) -> str:
+    """Return the version of the engine that joulemark installs where the user names none."""
+    engine_named(name)
+    return (_CPU_VERSIONS if on_cpu else {}).get(name, _VERSIONS[name])
+
+
+def environment_set(name: str, version: str, on_cpu: bool) -> str:
+    """Return the name of the pinned requirement set that holds the engine in ``version``."""
+    engine_named(name)
+    return f"{name}-cpu-{version}" if on_cpu and name in _CPU_VERSIONS else f"{name}-{version}"
+
+
+def quantizes_while_loading(name: str, quantization: str, on_cpu: bool) -> bool:
+    """Return whether the engine makes ``quantization`` from unquantized weights while it loads them.
+
+    On the CPU vLLM refuses to, though it runs such checkpoints.
+    """
+    return not on_cpu and (name, quantization) in _QUANTIZES_WHILE_LOADING
+
+
+def refusal(deployment: Deployment) -> str | None:
+    """Return why the deployment's engine cannot be asked for it, or None."""
+    engine = engine_named(deployment.engine.name)
+    if deployment.quantization not in engine.quantizations:
+        return f"{engine.name} has no quantization {deployment.quantization}"
+    if deployment.kv_type not in engine.kv_types:
+        return f"{engine.name} has no KV-cache type {deployment.kv_type}"
+    if deployment.on_cpu and deployment.power_limit_w is not None:
+        return "a power limit needs a GPU"
+    return engine.refusal(deployment)
