@@ -1,0 +1,105 @@
+"""What is in a warehouse at one moment: readable manifests, sites and Parquet files, and what had to be skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from joulemark.warehouse.errors import JoulemarkError, NewerSchema, WarehouseError
+from joulemark.warehouse.schema import DATASETS, Dataset
+from joulemark.warehouse.schema.columns import SCHEMA_VERSION_KEY
+from joulemark.warehouse.schema.trial import TrialManifest
+from joulemark.warehouse.store.layout import SWEEPS, TRIALS, dataset_folder
+from joulemark.warehouse.store.location import Warehouse
+from joulemark.warehouse.store.manifests import decode
+
+READERS = 8
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Prices of the place where a sweep ran, as stored in ``sweeps/<sweep>/site.json``. NULL: not known."""
+
+    gpu_hour: float | None = None
+    electricity_per_kwh: float | None = None
+    pue: float | None = None
+    includes_power: bool | None = None
+    currency: str | None = None
+    as_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """``files`` are readable Parquet files by dataset, ``skipped`` those that are not, names below the warehouse."""
+
+    warehouse: Warehouse
+    manifests: tuple[TrialManifest, ...]
+    sites: dict[str, Site]
+    files: dict[str, tuple[str, ...]]
+    skipped: dict[str, tuple[str, ...]]
+    warnings: tuple[str, ...]
+
+
+def take(warehouse: Warehouse) -> Snapshot:
+    """Look at all manifests and at the footer of every Parquet file."""
+    warnings: list[str] = []
+    manifests = _each(warehouse.list(TRIALS, ".json"), lambda n: decode(n, warehouse.read(n)), warnings)
+    site_files = [n for n in warehouse.list(SWEEPS, "/site.json") if n.count("/") == 2]
+    sites = _each(site_files, lambda n: _site(warehouse, n), warnings)
+    files, skipped = {}, {}
+    for name, dataset in DATASETS.items():
+        found = warehouse.list(dataset_folder(name), ".parquet")
+        good = _each(found, lambda n, d=dataset: _check(warehouse, d, n), warnings)  # type: ignore[misc]
+        files[name] = tuple(good)
+        skipped[name] = tuple(n for n in found if n not in good)
+    by_sweep = {name.split("/")[1]: site for name, site in sites.items()}
+    return Snapshot(warehouse, tuple(manifests.values()), by_sweep, files, skipped, tuple(warnings))
+
+
+def _each(names: Iterable[str], look: Callable[[str], T], warnings: list[str]) -> dict[str, T]:
+    """Return what ``look`` finds under each name; a name that it cannot read is warned of and left out."""
+
+    def one(name: str) -> T | str:
+        try:
+            return look(name)
+        except JoulemarkError as error:
+            return f"skipped {error}"
+
+    names = list(names)
+    with ThreadPoolExecutor(READERS) as pool:
+        seen = dict(zip(names, pool.map(one, names), strict=True))
+    warnings += [v for v in seen.values() if isinstance(v, str)]
+    return {n: v for n, v in seen.items() if not isinstance(v, str)}
+
+
+def _site(warehouse: Warehouse, name: str) -> Site:
+    try:
+        return msgspec.json.decode(warehouse.read(name), type=Site)
+    except msgspec.MsgspecError as error:
+        raise WarehouseError(f"{name}: not a site record: {error}") from error
+
+
+def _check(warehouse: Warehouse, dataset: Dataset, name: str) -> bool:
+    """Return True for a file of the dataset that this version can read; WarehouseError or NewerSchema otherwise."""
+    try:
+        with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
+            schema = pq.read_schema(source)
+    except (OSError, pa.ArrowException) as error:
+        raise WarehouseError(f"{name}: not a whole Parquet file: {str(error).splitlines()[0]}") from error
+    version = int((schema.metadata or {}).get(SCHEMA_VERSION_KEY, b"1"))
+    if version > dataset.version:
+        raise NewerSchema(
+            f"{name}: written by a newer joulemark (schema {version}, this one knows {dataset.version}); "
+            "upgrade joulemark to see it"
+        )
+    missing = [c.name for c in dataset.columns if c.name not in schema.names]
+    if missing:
+        raise WarehouseError(f"{name}: it has no column {', '.join(missing)}")
+    return True

@@ -1,0 +1,25 @@
+"""SQL views, one per file. Each begins with comments: what a row is, then one line per column."""
+
+from __future__ import annotations
+
+ORDER = (
+    "trial_nodes",
+    "trials",
+    "tokens",
+    "trial_tokens",
+    "trial_components",
+    "trial_power",
+    "trial_results",
+    "cell_results",
+    "leaderboard",
+    "failures",
+    "electricity_kwh",
+    "trial_cost",
+    "cost",
+    "utilisation_adjusted",
+    "cost_per_response",
+)
+"""Names of the views and macros, each after those that it uses."""
+
+MACROS = ("electricity_kwh", "cost", "utilisation_adjusted", "cost_per_response")
+"""Those of them that are called with arguments."""

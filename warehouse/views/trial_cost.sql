@@ -1,0 +1,48 @@
+-- What the output tokens of a valid trial cost at the prices stored with its sweep (sweeps/<sweep>/site.json). GPU-hours
+-- and electricity stay apart; NULL where a price is not known. A trial on the CPU has no GPU-hours: only electricity.
+--
+-- sweep: sweep
+-- cell: cell
+-- trial: trial
+-- boundary: boundary whose energy is paid for
+-- fidelity: how the energy arises
+-- output_tokens: tokens received in the window
+-- gpu_hours: GPUs x length of the window [h]
+-- electricity_kwh: energy of the window, times the PUE [kWh]
+-- gpu_cost: GPU-hours x price
+-- electricity_cost: electricity x price; 0 where the GPU-hour includes power
+-- cost_per_million_tokens: both together, for a million output tokens
+-- tokens_per_unit: output tokens for one unit of the currency
+-- currency: currency
+-- prices_as_of: date of the prices
+CREATE VIEW trial_cost AS
+WITH parts AS (
+  SELECT
+    r.*,
+    s.currency,
+    s.as_of,
+    r.devices * r.window_s / 3600 AS gpu_hours,
+    electricity_kwh(r.energy_j, r.boundary, s.pue) AS kwh,
+    CASE WHEN r.devices = 0 THEN 0 ELSE r.devices * r.window_s / 3600 * s.gpu_hour END AS gpu_cost,
+    CASE WHEN s.includes_power AND r.devices > 0 THEN 0
+      ELSE electricity_kwh(r.energy_j, r.boundary, s.pue) * s.electricity_per_kwh END AS electricity_cost
+  FROM trial_results AS r
+  JOIN sites AS s ON s.sweep = r.sweep
+  WHERE r.valid
+)
+SELECT
+  sweep,
+  cell,
+  trial,
+  boundary,
+  fidelity,
+  output_tokens,
+  gpu_hours,
+  kwh AS electricity_kwh,
+  gpu_cost,
+  electricity_cost,
+  (gpu_cost + electricity_cost) / output_tokens * 1e6 AS cost_per_million_tokens,
+  output_tokens / nullif(gpu_cost + electricity_cost, 0) AS tokens_per_unit,
+  currency,
+  as_of AS prices_as_of
+FROM parts;

@@ -1,0 +1,121 @@
+-- One row per trial that has a manifest, with its factors as columns. Duplicates (the same trial run by two clusters)
+-- are left out; they stay in the table `manifests`.
+--
+-- sweep: sweep that ran it
+-- trial: name of the trial, also the stem of its files
+-- cell: cell; the hash of its factors
+-- deployment: deployment; the part of the factors that decides how the engine starts
+-- start: number of the engine start
+-- repeat: number of the repeat within the start
+-- attempt: number of the attempt, 0 for the first
+-- planned_repeats: repeats per start, as planned
+-- planned_starts: engine starts, as planned
+-- nodes: nodes of the trial, sorted
+-- devices: GPUs of all its nodes; 0 where the engine runs on the CPU
+-- on_cpu: whether the engine runs on the CPU
+-- model: model
+-- revision: revision of its weights
+-- weights: `real`, `generated` or `dummy`
+-- architecture: `dense` or `moe`
+-- total_params: parameters
+-- active_params: parameters that work on one token
+-- quantization: precision of the weights
+-- kv_type: type of the KV cache
+-- engine: engine
+-- engine_version: its exact version
+-- engine_args: JSON: its extra arguments
+-- accelerator: accelerator as found on the first node
+-- asked_accelerator: accelerator as the sweep asked for it
+-- tensor: tensor-parallel degree
+-- pipeline: pipeline stages
+-- data_parallel: data-parallel replicas
+-- expert: whether experts are spread over devices
+-- power_limit_w: power limit that was asked for [W]
+-- concurrency: requests in flight
+-- input_tokens: prompt length asked for
+-- output_tokens: answer length asked for
+-- arrivals: how requests arrive
+-- seed: seed of the traffic
+-- request: JSON: extra request parameters
+-- warmup_s: warm-up asked for [s]
+-- asked_window_s: window asked for [s]
+-- window_s: window as measured, on the first node [s]
+-- window_start_at: start of the window on the first node's clock
+-- window_end_at: end of the window on the first node's clock
+-- outcome: `done` or `failed`
+-- failure_class: why it failed
+-- error: the error in words
+-- reasons: what speaks against the trial as the agents saw it; see `trial_results` for all reasons
+-- engine_start: id of the engine start; its log is logs/<id>.log
+-- ready_s: time from the engine's start until it was ready [s]
+-- in_flight_fraction: requests in flight in the window, as a share of the target
+-- client_lag_p99_ms: event-loop lag of the load client, 99th percentile [ms]
+-- client_cpu_fraction: CPU use of the load client, as a share of one core
+-- started_at: start of the trial
+-- ended_at: end of the trial
+-- simulated: whether engine or meter was the simulator
+CREATE VIEW trials AS
+WITH first_part AS (
+  SELECT
+    *,
+    coalesce(list_filter(nodes, lambda n: n.window IS NOT NULL)[1], nodes[1]) AS part,
+    factors::JSON AS f
+  FROM manifests
+  WHERE duplicate_of IS NULL
+)
+SELECT
+  sweep,
+  trial,
+  cell,
+  deployment,
+  start,
+  repeat,
+  attempt,
+  planned_repeats,
+  planned_starts,
+  list_sort(list_transform(nodes, lambda n: n.node)) AS nodes,
+  coalesce(list_sum(list_transform(nodes, lambda n: CASE WHEN n.devices = ['cpu'] THEN 0 ELSE len(n.devices) END)), 0)
+    ::INTEGER AS devices,
+  coalesce(part.devices = ['cpu'], f ->> '$.accelerator' = 'cpu') AS on_cpu,
+  f ->> '$.model.name' AS model,
+  f ->> '$.model.revision' AS revision,
+  f ->> '$.model.weights' AS weights,
+  model::JSON ->> '$.architecture' AS architecture,
+  try_cast(model::JSON ->> '$.total_params' AS BIGINT) AS total_params,
+  try_cast(model::JSON ->> '$.active_params' AS BIGINT) AS active_params,
+  f ->> '$.quantization' AS quantization,
+  f ->> '$.kv_type' AS kv_type,
+  f ->> '$.engine.name' AS engine,
+  f ->> '$.engine.version' AS engine_version,
+  f -> '$.engine.args' AS engine_args,
+  coalesce(part.accelerator, f ->> '$.accelerator') AS accelerator,
+  f ->> '$.accelerator' AS asked_accelerator,
+  try_cast(f ->> '$.parallel.tensor' AS INTEGER) AS tensor,
+  try_cast(f ->> '$.parallel.pipeline' AS INTEGER) AS pipeline,
+  try_cast(f ->> '$.parallel.data' AS INTEGER) AS data_parallel,
+  try_cast(f ->> '$.parallel.expert' AS BOOLEAN) AS expert,
+  try_cast(f ->> '$.power_limit_w' AS INTEGER) AS power_limit_w,
+  try_cast(f ->> '$.workload.concurrency' AS INTEGER) AS concurrency,
+  try_cast(f ->> '$.workload.input_tokens' AS INTEGER) AS input_tokens,
+  try_cast(f ->> '$.workload.output_tokens' AS INTEGER) AS output_tokens,
+  f ->> '$.workload.arrivals' AS arrivals,
+  try_cast(f ->> '$.workload.seed' AS BIGINT) AS seed,
+  f -> '$.workload.request' AS request,
+  try_cast(f ->> '$.window.warmup_s' AS DOUBLE) AS warmup_s,
+  try_cast(f ->> '$.window.window_s' AS DOUBLE) AS asked_window_s,
+  (part.window.end_us - part.window.start_us) / 1e6 AS window_s,
+  make_timestamptz(part.window.start_us) AS window_start_at,
+  make_timestamptz(part.window.end_us) AS window_end_at,
+  outcome,
+  failure_class,
+  error,
+  reasons,
+  engine::JSON ->> '$.start_id' AS engine_start,
+  try_cast(engine::JSON ->> '$.ready_s' AS DOUBLE) AS ready_s,
+  client.in_flight_fraction AS in_flight_fraction,
+  client.lag_p99_us / 1e3 AS client_lag_p99_ms,
+  client.cpu_fraction AS client_cpu_fraction,
+  make_timestamptz(started_us) AS started_at,
+  make_timestamptz(ended_us) AS ended_at,
+  simulated
+FROM first_part;
