@@ -31,10 +31,10 @@ from joulemark.agents.orders import (
 )
 from joulemark.agents.power import PowerTrace
 from joulemark.agents.trial import TrialRun, settle
-from joulemark.warehouse.errors import EngineError, JoulemarkError
+from joulemark.warehouse.errors import BadInput, EngineError, MissingTool
 from joulemark.warehouse.schema.nodes import NODES
 from joulemark.warehouse.schema.trial import Interval, NodePart
-from joulemark.warehouse.store.layout import segment_file
+from joulemark.warehouse.store.layout import LOGS, segment_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
 from joulemark.workloads.cell import Deployment
@@ -96,18 +96,19 @@ class NodeAgent:
             self.power.sampler.watch(self._host.process.pid)
             loaded_idle = self._idle(f"measuring idle power of {order.deployment.engine.name}", order.idle_s)
         except EngineError as error:
-            return StartResult(None, error.failure_class, str(error))
-        except JoulemarkError as error:
-            return StartResult(None, "engine_failed", str(error))
+            self._keep_logs()
+            return StartResult(None, failure_class=error.failure_class, error=str(error))
+        except (BadInput, MissingTool) as error:
+            return StartResult(None, failure_class="unsupported", error=str(error))
         self._part = NodePart(
             node=self.config.node,
             boot=self.clock.boot,
-            devices=order.devices or ("cpu",),
+            devices=self._uuids(order.devices),
             accelerator=order.deployment.accelerator,
             cold_idle=self._cold_idle,
             loaded_idle=loaded_idle,
         )
-        return StartResult(self._host.record)
+        return StartResult(self._host.record, self._part.devices)
 
     def run_trial(self, order: TrialOrder) -> TrialResult:
         """Run one trial on the running engine and seal its traces."""
@@ -131,8 +132,7 @@ class NodeAgent:
         self._doing = AgentProgress(f"stopping {host.engine.name}")
         self.power.sampler.watch()
         host.stop()
-        self.warehouse.write(host.record.log, host.process.log.read_bytes())
-        host.process.log.unlink()
+        self._keep_logs()
         self._doing = AgentProgress("idle")
 
     def interrupt(self) -> None:
@@ -177,6 +177,16 @@ class NodeAgent:
         return EngineHost.start(
             engine_named(deployment.engine.name), deployment, facts, interpreter, self.folder, variables, self._say
         )
+
+    def _keep_logs(self) -> None:
+        """Move the engines' own output into the warehouse."""
+        for log in (self.folder / LOGS).glob("*.log"):
+            self.warehouse.write(f"{LOGS}/{log.name}", log.read_bytes())
+            log.unlink()
+
+    def _uuids(self, devices: tuple[str, ...]) -> tuple[str, ...]:
+        boards = list(self.power.sampler.meters.get("nvml", {}).get("boards", {}))  # type: ignore[call-overload]
+        return tuple(boards[int(d)] if d.isdigit() and int(d) < len(boards) else d for d in devices) or ("cpu",)
 
     def _idle(self, why: str, seconds: float) -> Interval:
         self._say(why)

@@ -23,7 +23,7 @@ class AgentConfig:
 
 @dataclass(frozen=True)
 class StartOrder:
-    """Start an engine. ``devices`` are GPU UUIDs or indexes as CUDA takes them; empty on the CPU."""
+    """Start an engine. ``devices`` are GPU indexes or UUIDs as CUDA takes them; empty on the CPU."""
 
     deployment: Deployment
     slots: int
@@ -34,9 +34,10 @@ class StartOrder:
 
 @dataclass(frozen=True)
 class StartResult:
-    """A running engine, or why there is none."""
+    """A running engine and its devices (GPU UUIDs, or ``("cpu",)``), or why there is none."""
 
     engine: EngineRecord | None
+    devices: tuple[str, ...] = ()
     failure_class: str | None = None
     error: str | None = None
 

@@ -11,12 +11,14 @@ import uvloop
 
 from joulemark.agents.client.job import Broken, ClientJob, Report
 from joulemark.agents.client.trial import ClientTrial
+from joulemark.agents.priority import prefer_me
 from joulemark.warehouse.errors import JoulemarkError
 
 
 def main() -> None:
     """Read the job, run it, report."""
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=ClientJob)
+    prefer_me()
     threading.Thread(target=_end_with_the_agent, daemon=True).start()
     try:
         _say(uvloop.run(ClientTrial(job, _say).run()))

@@ -8,6 +8,7 @@ where it says neither, its tokens stay untimed until a later event or the final 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -34,7 +35,7 @@ class _Event(msgspec.Struct):
     choices: list[_Choice] = []
     usage: _Usage | None = None
     timings: _Timings | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
 
 
 _DECODER = msgspec.json.Decoder(_Event)
@@ -85,7 +86,7 @@ class StreamReader:
         except msgspec.MsgspecError as error:
             raise BrokenStream(f"not an event: {payload[:80]!r}") from error
         if event.error is not None:
-            self.error = bytes(event.error).decode(errors="replace")[:500]
+            self.error = msgspec.json.encode(event.error).decode()[:500]
         if event.choices and event.choices[0].finish_reason:
             self.finish_reason = event.choices[0].finish_reason
         count = event.timings.predicted_n if event.timings else None

@@ -14,6 +14,7 @@ from joulemark.agents.clock import NodeClock
 from joulemark.agents.meters.cpu_model import CpuModelMeter
 from joulemark.agents.meters.discover import discover
 from joulemark.agents.meters.meter import Meter, Reading
+from joulemark.agents.priority import prefer_me
 from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, line
 from joulemark.agents.spool.segment import SegmentWriter
 from joulemark.warehouse.errors import JoulemarkError
@@ -103,6 +104,7 @@ def _say(report: Report) -> None:
 def main() -> None:
     """Read the configuration from the first line of stdin, then sample."""
     config = msgspec.json.decode(_first_line(), type=SamplerConfig)
+    prefer_me()
     try:
         Sampler(config).run()
     except (JoulemarkError, OSError) as error:

@@ -1,0 +1,1 @@
+"""Decides what runs where and when: command line, plan, schedule, resume."""

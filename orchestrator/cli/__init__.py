@@ -1,0 +1,63 @@
+"""The command line: one file per command, in the order of work."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from joulemark import __version__
+from joulemark.orchestrator.cli.check import check
+from joulemark.orchestrator.cli.compare import compare
+from joulemark.orchestrator.cli.leaderboard import leaderboard
+from joulemark.orchestrator.cli.plan import plan
+from joulemark.orchestrator.cli.run import run
+from joulemark.orchestrator.cli.sql import sql
+from joulemark.orchestrator.cli.status import status
+from joulemark.warehouse.errors import JoulemarkError
+
+INTERRUPTED = 130
+
+
+class Workflow(click.Group):
+    """Lists its commands in the order in which they are used, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names as they were added."""
+        return list(self.commands)
+
+
+@click.group(cls=Workflow, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="joulemark")
+def cli() -> None:
+    """What does a token cost, in joules and in dollars, on this model, engine, precision and GPU?
+
+    A sweep file goes in; a warehouse that can be queried and a leaderboard come out:
+
+    \b
+      joulemark plan sweep.yaml       what would run, where, for how long
+      joulemark run sweep.yaml        run it; the same command again goes on where it stopped
+      joulemark leaderboard           what came out
+    """
+
+
+for command in (plan, run, status, sql, leaderboard, compare, check):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; a user error is one line on stderr, never a traceback."""
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except JoulemarkError as error:
+        print(f"joulemark: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has seen enough, as `head` does.
+        sys.stderr.close()
+        sys.exit(0)

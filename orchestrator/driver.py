@@ -1,0 +1,162 @@
+"""The driver of a sweep: one worker thread per node, agents kept alive by a lease, progress written all the time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from joulemark.agents.orders import AgentConfig, AgentProgress, NodeFacts
+from joulemark.orchestrator.manifests import SweepFacts
+from joulemark.orchestrator.node_runner import NodeRunner
+from joulemark.orchestrator.plan import Group
+from joulemark.orchestrator.progress import Progress, save
+from joulemark.orchestrator.ray_agents import Devices, RayAgent
+from joulemark.orchestrator.ray_session import Node
+from joulemark.warehouse.errors import ClusterError, JoulemarkError, WarehouseError
+from joulemark.warehouse.schema.trial import TrialManifest
+from joulemark.warehouse.store.location import Warehouse
+
+POLL_S = 0.5
+SAVE_EVERY = 4
+"""Polls between two writes of the progress record."""
+
+
+@dataclass
+class Driver:
+    """Runs groups on nodes until all are done or ``stop`` was called."""
+
+    warehouse: Warehouse
+    sweep: SweepFacts
+    nodes: list[Node]
+    config: Callable[[Node], AgentConfig]
+    suits: Callable[[Group, Node], bool]
+    commit: Callable[[TrialManifest], tuple[str, ...]]
+    attempts: dict[tuple[str, int, int], int]
+    progress: Progress
+    tell: Callable[[str], None]
+    stopping: threading.Event = field(default_factory=threading.Event)
+    errors: list[JoulemarkError] = field(default_factory=list)
+    _agents: dict[str, RayAgent] = field(default_factory=dict)
+    _left: list[Group] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, groups: list[Group]) -> None:
+        """Run all groups. What went wrong with a node is in ``errors``; trials are in the warehouse either way."""
+        self._left = list(groups)
+        over = threading.Event()
+        saver = threading.Thread(target=self._save_progress, args=(over,), name="progress")
+        saver.start()
+        workers = [threading.Thread(target=self._work, args=(n,), name=n.node) for n in self.nodes]
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                while worker.is_alive():
+                    # A join without a timeout would keep Ctrl-C waiting.
+                    worker.join(POLL_S)
+        finally:
+            self.progress.state = "ended"
+            over.set()
+            saver.join()
+
+    def stop(self, *, now: bool) -> None:
+        """Finish the running trials and start no more; with ``now`` end the running trials too."""
+        self.stopping.set()
+        self.progress.state = "stopping"
+        if now:
+            for agent in list(self._agents.values()):
+                agent.interrupt()
+
+    def _work(self, node: Node) -> None:
+        group = self._take(node)
+        if group is None:
+            return
+        agent = None
+        try:
+            agent = RayAgent(node, self.config(node))
+            facts = self._hello(agent, node)
+            self._agents[node.node] = agent
+            runner = NodeRunner(
+                agent, facts, self.sweep, self.commit, self.attempts, self.progress, self.tell, self.stopping
+            )
+            with _Watching(agent, runner):
+                while group is not None and not self.stopping.is_set():
+                    self._run_group(runner, node, group)
+                    group = self._take(node)
+        except JoulemarkError as error:
+            self.errors.append(error)
+            self.tell(f"{node.node}: {error}")
+        finally:
+            self._agents.pop(node.node, None)
+            if agent is not None:
+                agent.close()
+
+    def _hello(self, agent: RayAgent, node: Node) -> NodeFacts:
+        """Return the node's facts; an agent waits here while another sweep holds the node."""
+        waiting = agent.describe_soon()
+        while (facts := waiting(POLL_S * 10)) is None:
+            self.tell(f"{node.node}: waiting for another joulemark on this node to end")
+            if self.stopping.is_set():
+                raise ClusterError(f"{node.node} is held by another joulemark")
+        for warning in facts.warnings:
+            self.tell(f"{node.node}: {warning}")
+        if facts.ended_leftovers:
+            self.tell(f"{node.node}: ended {facts.ended_leftovers} processes that an earlier run had left")
+        return facts
+
+    def _run_group(self, runner: NodeRunner, node: Node, group: Group) -> None:
+        devices = Devices(node, 0 if group.deployment.on_cpu else group.deployment.parallel.devices)
+        try:
+            runner.run(group, devices.ids)
+        finally:
+            devices.release()
+
+    def _take(self, node: Node) -> Group | None:
+        with self._lock:
+            for group in self._left:
+                if self.suits(group, node):
+                    self._left.remove(group)
+                    return group
+        return None
+
+    def _save_progress(self, over: threading.Event) -> None:
+        polls = 0
+        while not over.wait(POLL_S):
+            polls += 1
+            if polls % SAVE_EVERY == 1:
+                self._save()
+        self._save()
+
+    def _save(self) -> None:
+        try:
+            save(self.warehouse, self.progress.snapshot())
+        except WarehouseError as error:
+            # `status` will be behind; the trials themselves are committed or fail on their own account.
+            self.tell(f"progress record: {error}")
+
+
+class _Watching:
+    """Renews the agent's lease and passes on its progress while the block lasts."""
+
+    def __init__(self, agent: RayAgent, runner: NodeRunner) -> None:
+        self._agent, self._runner = agent, runner
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(POLL_S):
+            try:
+                said: AgentProgress = self._agent.progress()
+            except (ClusterError, TimeoutError) as error:
+                # The worker thread meets the same loss, and ends the sweep on this node where it lasts.
+                self._runner.doing(str(error), None, None)
+            else:
+                self._runner.doing(said.doing, said.tokens_per_s, said.watts)

@@ -1,0 +1,75 @@
+"""Make the manifest of a trial from what was asked and what the agent gave back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from joulemark.agents.orders import NodeFacts, TrialResult
+from joulemark.orchestrator.plan import Wanted
+from joulemark.warehouse.schema.identity import device_set_id, trial_id
+from joulemark.warehouse.schema.trial import EngineRecord, NodePart, TrialManifest
+from joulemark.workloads.models.facts import ModelFacts
+
+
+@dataclass(frozen=True)
+class SweepFacts:
+    """What all trials of a sweep share."""
+
+    name: str
+    repeats: int
+    starts: int
+    models: dict[str, ModelFacts | None]
+
+
+def name_of(trial: Wanted, node: str, devices: tuple[str, ...], attempt: int) -> str:
+    """Return the trial's id on these devices."""
+    return trial_id(trial.cell.cell_id, device_set_id(node, devices), trial.start, trial.repeat, attempt)
+
+
+def manifest(
+    trial: Wanted,
+    attempt: int,
+    sweep: SweepFacts,
+    node: NodeFacts,
+    result: TrialResult,
+    engine: EngineRecord | None,
+    mismatches: tuple[str, ...] = (),
+) -> TrialManifest:
+    """Return the commit record of a trial."""
+    facts = sweep.models.get(trial.cell.deployment.model.name)
+    reasons = (*result.reasons, *(("config_mismatch",) if mismatches else ()))
+    return TrialManifest(
+        trial=name_of(trial, node.node, result.part.devices, attempt),
+        cell=trial.cell.cell_id,
+        deployment=trial.cell.deployment.deployment_id,
+        sweep=sweep.name,
+        start=trial.start,
+        repeat=trial.repeat,
+        attempt=attempt,
+        factors=trial.cell.factors,
+        planned_repeats=sweep.repeats,
+        planned_starts=sweep.starts,
+        outcome=result.outcome,
+        reasons=reasons,
+        nodes=(result.part,),
+        started_us=result.started_us,
+        ended_us=result.ended_us,
+        model=_model(facts),
+        failure_class=result.failure_class,
+        error=result.error or ("; ".join(mismatches) or None),
+        engine=engine,
+        client=result.client,
+        traces=result.traces,
+        versions=node.versions,
+    )
+
+
+def not_started(trial: Wanted, node: NodeFacts, failure_class: str, error: str) -> TrialResult:
+    """Return the result of a trial whose engine did not start."""
+    part = NodePart(node.node, node.boot, (), trial.cell.deployment.accelerator)
+    return TrialResult("failed", (), part, node.now_us, node.now_us, failure_class=failure_class, error=error)
+
+
+def _model(facts: ModelFacts | None) -> dict[str, Any]:
+    return asdict(facts) if facts is not None else {}

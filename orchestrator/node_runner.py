@@ -1,0 +1,145 @@
+"""Runs groups of trials on one node, one after the other, and commits every attempt."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from joulemark.agents.orders import NodeFacts, StartOrder, StartResult, TrialOrder, TrialResult
+from joulemark.orchestrator.manifests import SweepFacts, manifest, name_of, not_started
+from joulemark.orchestrator.plan import Group, Wanted, label
+from joulemark.orchestrator.progress import NodeLine, Progress
+from joulemark.orchestrator.retries import ATTEMPTS, again
+from joulemark.warehouse.schema.reasons import FAILURE_CLASSES
+from joulemark.warehouse.schema.trial import EngineRecord, TrialManifest
+from joulemark.workloads.engines.catalogue import engine_named
+
+UNKNOWN_VOCABULARY = 1000
+"""Token ids that every model has, for models whose vocabulary is not known."""
+IDLE_SHARE = 0.5
+IDLE_S = (2.0, 30.0)
+"""Idle power is measured for this share of the window, within these bounds."""
+
+
+class AgentLike(Protocol):
+    """The calls of an agent that a runner makes."""
+
+    def start_engine(self, order: StartOrder) -> StartResult: ...
+    def run_trial(self, order: TrialOrder) -> TrialResult: ...
+    def stop_engine(self) -> None: ...
+
+
+@dataclass
+class NodeRunner:
+    """One node's worker. ``commit`` stores a manifest and returns the reasons against it, none where it is valid."""
+
+    agent: AgentLike
+    node: NodeFacts
+    sweep: SweepFacts
+    commit: Callable[[TrialManifest], tuple[str, ...]]
+    attempts: dict[tuple[str, int, int], int]
+    """First attempt number that is free, by trial key."""
+    progress: Progress
+    tell: Callable[[str], None]
+    stopping: threading.Event
+    _engine: EngineRecord | None = None
+    _now: str | None = None
+    _devices: tuple[str, ...] = ()
+
+    def run(self, group: Group, devices: tuple[str, ...]) -> None:
+        """Run the group's trials; the engine is down again when this returns or raises."""
+        try:
+            for number, trial in enumerate(group.trials):
+                if self.stopping.is_set():
+                    return
+                hopeless = self._trial(group, trial, devices)
+                if hopeless is not None:
+                    self._give_up(group.trials[number:], hopeless)
+                    return
+        finally:
+            self._down()
+
+    def doing(self, what: str, tokens_per_s: float | None, watts: float | None) -> None:
+        """Pass on what the agent says that it does."""
+        self.progress.line(NodeLine(self.node.node, what, self._now, tokens_per_s, watts))
+
+    def _trial(self, group: Group, trial: Wanted, devices: tuple[str, ...]) -> tuple[str, str] | None:
+        """Try one trial until it is valid or not worth more.
+
+        Return (failure class, error) where the engine will not start for any trial of the group.
+        """
+        self._now = label(trial.cell)
+        for made in range(1, ATTEMPTS + 1):
+            begun = time.monotonic()
+            down = self._up(group, devices)
+            if down is not None:
+                failure_class, error = down
+                result = not_started(trial, self.node, failure_class, error)
+                if not FAILURE_CLASSES[failure_class][1]:
+                    return down
+            else:
+                result = self._attempt(trial)
+            reasons = self._commit(trial, result)
+            self._count(trial, result, reasons, time.monotonic() - begun)
+            if result.outcome == "failed":
+                self._down()
+            if self.stopping.is_set() or not again(result.failure_class, reasons, made):
+                break
+        self.progress.settled()
+        return None
+
+    def _attempt(self, trial: Wanted) -> TrialResult:
+        facts = self.sweep.models.get(trial.cell.deployment.model.name)
+        attempt = self.attempts.get(trial.key, 0)
+        name = name_of(trial, self.node.node, self._devices, attempt)
+        seed = (trial.start << 20) + (trial.repeat << 10) + attempt
+        vocabulary = facts.vocab if facts is not None else UNKNOWN_VOCABULARY
+        return self.agent.run_trial(TrialOrder(name, trial.cell, vocabulary, seed))
+
+    def _up(self, group: Group, devices: tuple[str, ...]) -> tuple[str, str] | None:
+        """Have the engine running; return (failure class, error) where it does not start."""
+        if self._engine is not None:
+            return None
+        window_s = group.trials[0].cell.window.window_s
+        idle_s = min(max(IDLE_SHARE * window_s, IDLE_S[0]), IDLE_S[1])
+        order = StartOrder(group.deployment, group.slots, group.context_tokens, devices, idle_s)
+        started = self.agent.start_engine(order)
+        self._engine, self._devices = started.engine, started.devices
+        if started.engine is not None:
+            return None
+        return started.failure_class or "engine_failed", started.error or "the engine did not start"
+
+    def _down(self) -> None:
+        self._engine = None
+        self.agent.stop_engine()
+
+    def _commit(self, trial: Wanted, result: TrialResult) -> tuple[str, ...]:
+        attempt = self.attempts.get(trial.key, 0)
+        self.attempts[trial.key] = attempt + 1
+        return self.commit(
+            manifest(trial, attempt, self.sweep, self.node, result, self._engine, self._mismatches(trial))
+        )
+
+    def _mismatches(self, trial: Wanted) -> tuple[str, ...]:
+        if self._engine is None:
+            return ()
+        engine = engine_named(self._engine.name)
+        return tuple(engine.mismatches(trial.cell.deployment, self._engine.reported))
+
+    def _count(self, trial: Wanted, result: TrialResult, reasons: tuple[str, ...], wall_s: float) -> None:
+        what = "failed" if result.outcome == "failed" else "invalid" if reasons else "valid"
+        self.progress.attempted(what, wall_s)
+        why = result.error if what == "failed" else ", ".join(reasons)
+        self.tell(f"{what}: {label(trial.cell)}, repeat {trial.repeat + 1}" + (f": {why}" if why else ""))
+
+    def _give_up(self, trials: tuple[Wanted, ...], why: tuple[str, str]) -> None:
+        """Commit the failure for every trial: the engine that they share does not start."""
+        for trial in trials:
+            self._commit(trial, not_started(trial, self.node, *why))
+            self.progress.attempted("failed", self.progress.expected_trial_s)
+            self.progress.settled()
+        d = trials[0].cell.deployment
+        self.tell(f"failed: {d.model.name} {d.quantization} on {d.engine.name} ({len(trials)} trials): {why[1]}")

@@ -1,0 +1,114 @@
+"""What a running sweep tells: counts, what each node does, time left. Read by the terminal and by ``status``."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+
+import msgspec
+
+from joulemark.warehouse.errors import WarehouseError
+from joulemark.warehouse.store.layout import SWEEPS
+from joulemark.warehouse.store.location import Warehouse
+
+ALPHA = 0.3
+"""Weight of the newest trial in the running mean of a trial's wall time."""
+
+
+class NodeLine(msgspec.Struct, frozen=True):
+    """One node right now."""
+
+    node: str
+    doing: str
+    trial: str | None = None
+    tokens_per_s: float | None = None
+    watts: float | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A sweep right now. ``state`` is ``running``, ``stopping`` or ``ended``."""
+
+    sweep: str
+    state: str
+    host: str
+    pid: int
+    updated_s: float
+    wanted: int
+    had: int
+    valid: int
+    invalid: int
+    failed: int
+    left_s: float | None
+    nodes: list[NodeLine]
+
+
+@dataclass
+class Progress:
+    """Counts of one run, safe to use from several threads. ``had`` were valid before it began."""
+
+    sweep: str
+    wanted: int
+    had: int
+    expected_trial_s: float
+    valid: int = 0
+    invalid: int = 0
+    failed: int = 0
+    state: str = "running"
+    lines: dict[str, NodeLine] = field(default_factory=dict)
+    _settled: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def line(self, line: NodeLine) -> None:
+        """Say what a node does."""
+        with self._lock:
+            self.lines[line.node] = line
+
+    def attempted(self, outcome: str, wall_s: float) -> None:
+        """Count one attempt: ``valid``, ``invalid`` or ``failed``."""
+        with self._lock:
+            setattr(self, outcome, getattr(self, outcome) + 1)
+            self.expected_trial_s += ALPHA * (wall_s - self.expected_trial_s)
+
+    def settled(self, trials: int = 1) -> None:
+        """Count trials that will not be tried again in this run."""
+        with self._lock:
+            self._settled += trials
+
+    def snapshot(self) -> Snapshot:
+        """Return the present state."""
+        with self._lock:
+            left = self.wanted - self.had - self._settled
+            busy = max(1, len(self.lines))
+            return Snapshot(
+                sweep=self.sweep,
+                state=self.state,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                updated_s=time.time(),
+                wanted=self.wanted,
+                had=self.had,
+                valid=self.valid,
+                invalid=self.invalid,
+                failed=self.failed,
+                left_s=left * self.expected_trial_s / busy if self.state == "running" else None,
+                nodes=sorted(self.lines.values(), key=lambda n: n.node),
+            )
+
+
+def save(warehouse: Warehouse, snapshot: Snapshot) -> None:
+    """Put the snapshot where ``status`` finds it."""
+    warehouse.write(f"{SWEEPS}/{snapshot.sweep}/progress.json", msgspec.json.encode(snapshot))
+
+
+def load(warehouse: Warehouse, sweep: str) -> Snapshot | None:
+    """Return the last snapshot of a sweep; None where it never ran. Raises WarehouseError where it is unreadable."""
+    name = f"{SWEEPS}/{sweep}/progress.json"
+    if not warehouse.exists(name):
+        return None
+    try:
+        return msgspec.json.decode(warehouse.read(name), type=Snapshot)
+    except msgspec.MsgspecError as error:
+        raise WarehouseError(f"{name}: not a progress record: {error}") from error

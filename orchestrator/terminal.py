@@ -1,0 +1,116 @@
+"""Progress on stderr: a live block on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from joulemark.orchestrator.progress import NodeLine, Snapshot
+
+PLAIN_EVERY_S = 5.0
+REFRESH_PER_S = 4
+
+
+class Terminal:
+    """Shows snapshots while the block lasts, and what is told above them."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._over = threading.Event()
+        self._last_line = ""
+
+    def __enter__(self) -> Terminal:
+        if self._console.is_terminal:
+            self._live = Live(
+                get_renderable=lambda: block(self._snapshot()),
+                console=self._console,
+                refresh_per_second=REFRESH_PER_S,
+                transient=True,
+            )
+            self._live.start()
+        else:
+            threading.Thread(target=self._plain, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._live is not None:
+            self._live.stop()
+
+    def tell(self, text: str) -> None:
+        """Print one line that stays."""
+        if self._live is not None:
+            self._console.print(text, markup=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def _plain(self) -> None:
+        due = time.monotonic()
+        while not self._over.wait(0.5):
+            text = line(self._snapshot())
+            # What is being installed or started is news at once, numbers every few seconds.
+            changed = text.split(";")[0] != self._last_line.split(";")[0]
+            if text != self._last_line and (changed or time.monotonic() >= due):
+                self._last_line, due = text, time.monotonic() + PLAIN_EVERY_S
+                self.tell(text)
+
+
+def line(snapshot: Snapshot) -> str:
+    """Return a snapshot as one plain line."""
+    doing = " | ".join(_node_text(n) for n in snapshot.nodes) or "waiting for nodes"
+    return f"[{counts(snapshot)}] {doing}"
+
+
+def block(snapshot: Snapshot) -> RenderableType:
+    """Return a snapshot as a bar with a line per node."""
+    done = snapshot.had + snapshot.valid
+    head = Table.grid(padding=(0, 1))
+    head.add_row(
+        Text(snapshot.sweep, style="bold"),
+        ProgressBar(total=max(1, snapshot.wanted), completed=done, width=30),
+        Text(counts(snapshot)),
+    )
+    return Group(head, *(Text("  " + _node_text(n), overflow="ellipsis", no_wrap=True) for n in snapshot.nodes))
+
+
+def counts(snapshot: Snapshot) -> str:
+    """Return how far it is, what went wrong, and the time left."""
+    parts = [f"trial {min(snapshot.wanted, snapshot.had + snapshot.valid + 1)} of {snapshot.wanted}"]
+    if snapshot.state == "ended":
+        parts = [f"{snapshot.had + snapshot.valid} of {snapshot.wanted} trials"]
+    if snapshot.invalid:
+        parts.append(f"{snapshot.invalid} invalid attempts")
+    if snapshot.failed:
+        parts.append(f"{snapshot.failed} failed attempts")
+    if snapshot.left_s is not None:
+        parts.append(f"about {duration(snapshot.left_s)} left")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _node_text(node: NodeLine) -> str:
+    numbers = []
+    if node.tokens_per_s is not None:
+        numbers.append(f"{node.tokens_per_s:.0f} tokens/s")
+    if node.watts is not None:
+        numbers.append(f"{node.watts:.1f} W")
+    what = f"{node.trial}: {node.doing}" if node.trial else node.doing
+    return f"{node.node}: {what}" + (f"; {', '.join(numbers)}" if numbers else "")

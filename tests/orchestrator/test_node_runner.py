@@ -1,0 +1,170 @@
+"""Attempts, retries by failure class, and a manifest for every attempt, without Ray or an engine."""
+
+import threading
+
+import pytest
+
+from joulemark.agents.orders import NodeFacts, StartResult, TrialResult
+from joulemark.orchestrator.manifests import SweepFacts
+from joulemark.orchestrator.node_runner import NodeRunner
+from joulemark.orchestrator.plan import groups
+from joulemark.orchestrator.progress import Progress
+from joulemark.orchestrator.retries import ATTEMPTS, WORTH_A_RETRY, again
+from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
+from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
+from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, WindowPolicy, Workload
+
+NODE = NodeFacts("n", "boot", 5, "cpu", 2, 1, (), (), None, {}, {"joulemark": "0"})
+
+
+def cells(*concurrencies):
+    deployment = Deployment(
+        ModelRef("m", "path", "/m.gguf"), "f16", "f16", EngineRef("llamacpp", "1"), "cpu", Parallel()
+    )
+    return [Cell(deployment, Workload(10, 5, c), WindowPolicy(1.0, 2.0)) for c in concurrencies]
+
+
+class FakeAgent:
+    """Answers as scripted: each start and each trial takes the next word of its list, the last one for ever."""
+
+    def __init__(self, starts=("ok",), trials=("ok",)):
+        self.starts, self.trials = list(starts), list(trials)
+        self.calls, self.running = [], False
+
+    def _next(self, words):
+        return words.pop(0) if len(words) > 1 else words[0]
+
+    def start_engine(self, order):
+        self.calls.append("start")
+        word = self._next(self.starts)
+        if word != "ok":
+            return StartResult(None, failure_class=word, error=f"it was {word}")
+        self.running = True
+        return StartResult(EngineRecord("llamacpp", "1", "s", (), {}, {}, 0.1, "logs/s.log"), ("cpu",))
+
+    def run_trial(self, order):
+        assert self.running, "a trial was run without an engine"
+        self.calls.append(order.trial)
+        word = self._next(self.trials)
+        part = NodePart("n", "boot", ("cpu",), "cpu", Interval(1, 2))
+        if word == "ok":
+            return TrialResult("done", (), part, 1, 2)
+        return TrialResult("failed", (), part, 1, 2, failure_class=word, error=f"it was {word}")
+
+    def stop_engine(self):
+        self.running = False
+        self.calls.append("stop")
+
+
+def run(agent, verdicts=((),), concurrencies=(1, 2), repeats=1, stopping=None, attempts=None):
+    manifests, told, said = [], [], list(verdicts)
+
+    def commit(manifest):
+        manifests.append(manifest)
+        if manifest.outcome == "failed":
+            return ()
+        return said.pop(0) if len(said) > 1 else said[0]
+
+    wanted = groups(cells(*concurrencies), repeats, 1, ())
+    progress = Progress("sweep", wanted=len(concurrencies) * repeats, had=0, expected_trial_s=1.0)
+    facts = SweepFacts("sweep", repeats, 1, {"m": None})
+    stopping = stopping or threading.Event()
+    runner = NodeRunner(
+        agent, NODE, facts, commit, {} if attempts is None else attempts, progress, told.append, stopping
+    )
+    for group in wanted:
+        runner.run(group, ())
+    return manifests, progress.snapshot(), told
+
+
+def test_one_start_serves_all_trials_and_the_engine_is_down_at_the_end():
+    agent = FakeAgent()
+    manifests, now, _ = run(agent, repeats=2)
+    assert agent.calls.count("start") == 1
+    assert not agent.running
+    assert [m.outcome for m in manifests] == ["done"] * 4
+    assert (now.valid, now.failed, now.invalid) == (4, 0, 0)
+    assert len({m.trial for m in manifests}) == 4
+    assert [m.trial for m in manifests] == [c for c in agent.calls if c not in ("start", "stop")]
+
+
+def test_a_dead_engine_is_started_again_and_both_attempts_have_manifests():
+    agent = FakeAgent(trials=["engine_died", "ok"])
+    manifests, now, told = run(agent)
+    assert [(m.outcome, m.failure_class, m.attempt) for m in manifests] == [
+        ("failed", "engine_died", 0),
+        ("done", None, 1),
+        ("done", None, 0),
+    ]
+    assert agent.calls.count("start") == 2
+    assert (now.valid, now.failed) == (2, 1)
+    assert "it was engine_died" in told[0]
+
+
+def test_attempts_are_bounded():
+    manifests, now, _ = run(FakeAgent(trials=["engine_died"]), concurrencies=(1,))
+    assert len(manifests) == ATTEMPTS
+    assert now.valid == 0
+
+
+@pytest.mark.parametrize("failure", [name for name, (_, retry) in FAILURE_CLASSES.items() if not retry])
+def test_what_cannot_work_is_not_tried_again_and_every_trial_of_it_says_why(failure):
+    agent = FakeAgent(starts=[failure])
+    manifests, now, told = run(agent, concurrencies=(1, 2, 4))
+    assert agent.calls.count("start") == 1
+    assert [(m.outcome, m.failure_class) for m in manifests] == [("failed", failure)] * 3
+    assert len({m.cell for m in manifests}) == 3
+    assert "(3 trials)" in told[-1]
+    assert now.failed == 3
+
+
+def test_an_engine_that_is_slow_once_gets_another_start():
+    manifests, now, _ = run(FakeAgent(starts=["not_ready", "ok"]))
+    assert [m.failure_class for m in manifests] == ["not_ready", None, None]
+    assert now.valid == 2
+
+
+def test_invalid_power_is_tried_again_and_a_wrong_configuration_is_not():
+    _, now, _ = run(FakeAgent(), verdicts=[("sample_gap",), ()], concurrencies=(1,))
+    assert (now.valid, now.invalid) == (1, 1)
+    _, now, _ = run(FakeAgent(), verdicts=[("config_mismatch",)], concurrencies=(1,))
+    assert (now.valid, now.invalid) == (0, 1)
+    assert not again(None, ("sample_gap", "config_mismatch"), 1)
+
+
+def test_attempt_numbers_go_on_where_an_earlier_run_stopped():
+    key = (cells(1)[0].cell_id, 0, 0)
+    manifests, _, _ = run(FakeAgent(), concurrencies=(1,), attempts={key: 4})
+    assert [m.attempt for m in manifests] == [4]
+    assert manifests[0].trial.endswith("s0r0a4")
+
+
+def test_stopping_finishes_the_running_trial_and_starts_no_more():
+    stopping = threading.Event()
+    agent = FakeAgent()
+    real = agent.run_trial
+
+    def run_trial(order):
+        stopping.set()
+        return real(order)
+
+    agent.run_trial = run_trial
+    manifests, now, _ = run(agent, repeats=3, stopping=stopping)
+    assert len(manifests) == 1
+    assert not agent.running
+
+
+def test_the_engine_is_stopped_when_the_agent_is_lost():
+    agent = FakeAgent()
+
+    def lost(order):
+        raise RuntimeError("lost")
+
+    agent.run_trial = lost
+    with pytest.raises(RuntimeError):
+        run(agent)
+    assert agent.calls[-1] == "stop"
+
+
+def test_reasons_worth_a_retry_are_known_reasons():
+    assert set(REASONS) >= WORTH_A_RETRY
