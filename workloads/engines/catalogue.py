@@ -30,7 +30,7 @@ class KnownEngine(Engine, Protocol):
 _ENGINES: dict[str, KnownEngine] = {engine.name: engine for engine in (LlamaCpp(), Vllm(), Sglang())}
 _VERSIONS = {"llamacpp": "2026.10.11549", "vllm": "0.33.0", "sglang": "0.5.23"}
 _CPU_VERSIONS = {"vllm": "0.32.0"}
-_QUANTIZES_WHILE_LOADING = {("vllm", "fp8"), ("sglang", "fp8")}
+_ONLINE_METHODS = {("vllm", "fp8"): "fp8_per_tensor", ("sglang", "fp8"): "fp8"}
 
 ENGINE_NAMES = tuple(_ENGINES)
 
@@ -54,12 +54,12 @@ def environment_set(name: str, version: str, on_cpu: bool) -> str:
     return f"{name}-cpu-{version}" if on_cpu and name in _CPU_VERSIONS else f"{name}-{version}"
 
 
-def quantizes_while_loading(name: str, quantization: str, on_cpu: bool) -> bool:
-    """Return whether the engine makes ``quantization`` from unquantized weights while it loads them.
+def online_method(name: str, quantization: str, on_cpu: bool) -> str | None:
+    """Return the engine's argument ``quantization`` that makes ``quantization`` from unquantized weights on loading.
 
-    On the CPU vLLM refuses to, though it runs such checkpoints.
+    None where it cannot: so far fp8 on GPUs is all, since vLLM's CPU build runs such checkpoints but makes none.
     """
-    return not on_cpu and (name, quantization) in _QUANTIZES_WHILE_LOADING
+    return None if on_cpu else _ONLINE_METHODS.get((name, quantization))
 
 
 def refusal(deployment: Deployment) -> str | None:

@@ -1,0 +1,159 @@
+"""From a point to its cell: defaults filled in, models resolved, versions exact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from joulemark.warehouse.errors import UnknownModel
+from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, Scalar, WindowPolicy, Workload
+from joulemark.workloads.engines.catalogue import KnownEngine, default_version, engine_named, online_method, refusal
+from joulemark.workloads.matrix.points import Point
+from joulemark.workloads.models.catalogue import catalogue
+from joulemark.workloads.models.checkpoint import precision_of_config
+from joulemark.workloads.models.facts import ModelFacts
+from joulemark.workloads.models.generated import generated_quantizations
+from joulemark.workloads.models.resolve import local_config, resolve_model
+from joulemark.workloads.precision import UNQUANTIZED, quantizations_of
+from joulemark.workloads.sweep.model import EngineAsk, EngineSettings, ModelAsk, Sweep, WorkloadAsk
+
+DEFAULT_ENGINE = "llamacpp"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point as a cell.
+
+    ``refused`` says why it cannot be asked for, or is None; ``model`` is the model before a checkpoint in the
+    precision asked for took its place.
+    """
+
+    cell: Cell
+    model: ModelRef
+    facts: ModelFacts | None
+    refused: str | None
+
+
+class CellMaker:
+    """Makes cells of one sweep; remembers the models that it has resolved."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self._models: dict[ModelAsk, tuple[ModelRef, ModelFacts | None]] = {}
+
+    def model(self, ask: ModelAsk) -> tuple[ModelRef, ModelFacts | None]:
+        """Return the model that ``ask`` names. Raises UnknownModel with the place in the sweep file."""
+        if ask not in self._models:
+            try:
+                reference, facts = resolve_model(ask.name, self.sweep.folder)
+            except UnknownModel as error:
+                raise UnknownModel(f"{ask.where}: {error}") from None
+            if ask.revision is not None:
+                reference = replace(reference, revision=ask.revision)
+            if ask.weights == "dummy":
+                reference = replace(reference, weights="dummy")
+            self._models[ask] = reference, facts
+        return self._models[ask]
+
+    def candidate(self, point: Point) -> Candidate:
+        """Return the cell of ``point``, and why it cannot be asked for where that is so."""
+        model, facts = self.model(point["model"])
+        engine_ask: EngineAsk = point.get("engine", EngineAsk(DEFAULT_ENGINE))
+        engine = engine_named(engine_ask.name)
+        accelerator = _accelerator(engine, point.get("accelerator", "any"))
+        on_cpu = accelerator == "cpu"
+        quantization = point.get("quantization") or default_quantization(model, engine.weights_format)
+        settings = self.sweep.engines.get(engine.name, EngineSettings())
+        version = engine_ask.version or settings.version or default_version(engine.name, on_cpu)
+        args = _engine_args(engine, settings.args, engine_ask.args, point)
+        weights, args, refused = _weights(model, quantization, engine, on_cpu, args)
+        kv_type = point.get("kv_type", "auto")
+        deployment = Deployment(
+            model=weights,
+            quantization=quantization,
+            kv_type=engine.default_kv_type if kv_type == "auto" else kv_type,
+            engine=EngineRef(engine.name, version, args),
+            accelerator=accelerator,
+            parallel=point.get("parallel", Parallel()),
+            power_limit_w=point.get("power_limit_w"),
+        )
+        measure = self.sweep.measure
+        cell = Cell(deployment, _workload(self.sweep.workload, point), WindowPolicy(measure.warmup_s, measure.window_s))
+        return Candidate(cell, model, facts, refusal(deployment) or refused)
+
+
+def default_quantization(model: ModelRef, weights_format: str) -> str:
+    """Return the precision that a model has by itself: that of its hub checkpoint, or of a GGUF file by its name.
+
+    Where neither tells: f16 in GGUF, else bf16. What the engine then says that it runs is held against it.
+    """
+    if weights_format == "gguf":
+        named = [q for q in quantizations_of("gguf") if model.location.lower().endswith((f"-{q}.gguf", f".{q}.gguf"))]
+        return named[0] if named else "f16"
+    entry = catalogue().get(model.name)
+    own = [q for q, location in entry.checkpoints.items() if location == entry.location] if entry else []
+    return own[0] if own else "bf16"
+
+
+def _accelerator(engine: KnownEngine, asked: str) -> str:
+    return "cpu" if asked == "any" and engine.weights_format == "gguf" else asked
+
+
+def _engine_args(
+    engine: KnownEngine, settings: Mapping[str, Scalar], own: Mapping[str, Scalar], point: Point
+) -> dict[str, Scalar]:
+    """Arguments of the sweep, of the axis value and of the ``engine.`` axes, the later over the earlier."""
+    axes = {key.removeprefix("engine."): value for key, value in point.items() if key.startswith("engine.")}
+    args: dict[str, Scalar] = {}
+    for source in (settings, own, axes):
+        args |= {engine.argument_name(key): value for key, value in source.items()}
+    return {key: args[key] for key in sorted(args) if args[key] is not None}
+
+
+def _weights(
+    model: ModelRef, quantization: str, engine: KnownEngine, on_cpu: bool, args: dict[str, Scalar]
+) -> tuple[ModelRef, dict[str, Scalar], str | None]:
+    """Return where weights in ``quantization`` come from, the engine arguments with that, and why there are none."""
+    if model.weights == "dummy" and (model.source != "hub" or engine.weights_format == "gguf"):
+        return model, args, "dummy weights are for models from the hub, in vllm and sglang"
+    if model.source == "generated":
+        made = generated_quantizations(model.location, engine.weights_format)
+        return model, args, None if quantization in made else f"{model.name} is made in {', '.join(made)} only"
+    if engine.weights_format == "gguf" or "quantization" in args:
+        return model, args, None
+    held, location = _held(model, quantization)
+    if held is None or held == quantization or (held in UNQUANTIZED and quantization in UNQUANTIZED):
+        return replace(model, location=location), args, None
+    method = online_method(engine.name, quantization, on_cpu)
+    if held in UNQUANTIZED and method is not None:
+        return model, {**args, "quantization": method}, None
+    return model, args, f"{model.name} is there in {held}, not in {quantization}: name a checkpoint in it as the model"
+
+
+def _held(model: ModelRef, quantization: str) -> tuple[str | None, str]:
+    """Return the precision of the weights to be loaded (None where it cannot be known beforehand), and their place."""
+    entry = catalogue().get(model.name)
+    if entry is not None and model.source == "hub":
+        if quantization in entry.checkpoints and model.revision is None:
+            return quantization, entry.checkpoints[quantization]
+        return default_quantization(model, "hf"), model.location
+    if model.source == "path" and not model.location.endswith(".gguf"):
+        return precision_of_config(local_config(Path(model.location))), model.location
+    return None, model.location
+
+
+def _workload(base: WorkloadAsk, point: Point) -> Workload:
+    ask = point.get("workload", WorkloadAsk({})).over(base)
+    axes = {key.removeprefix("request."): value for key, value in point.items() if key.startswith("request.")}
+    request: dict[str, Any] = {**ask.request, **axes}
+    fields: dict[str, Any] = dict(ask.fields)
+    return Workload(
+        input_tokens=fields["input_tokens"],
+        output_tokens=fields["output_tokens"],
+        concurrency=point.get("concurrency", 1),
+        arrivals=fields.get("arrivals", "closed"),
+        seed=fields.get("seed", 0),
+        request={key: request[key] for key in sorted(request) if request[key] is not None},
+    )

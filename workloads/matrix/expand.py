@@ -1,0 +1,160 @@
+"""The cells of a sweep: the product of its axes, less what is excluded, plus what is included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from joulemark.warehouse.errors import BadInput
+from joulemark.warehouse.schema.identity import canonical_json
+from joulemark.workloads.cell import Cell, Deployment, Parallel
+from joulemark.workloads.engines.adapter import StartFacts
+from joulemark.workloads.engines.catalogue import engine_named
+from joulemark.workloads.matrix.cells import Candidate, CellMaker
+from joulemark.workloads.matrix.matching import excludes
+from joulemark.workloads.matrix.points import axis_rank, product
+from joulemark.workloads.models.facts import ModelFacts
+from joulemark.workloads.sweep.model import Exclusion, Sweep
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """What a sweep comes to.
+
+    ``cells`` are all different, models first and concurrency last in their order. ``excluded`` holds pairs of what
+    was left out and why. ``facts`` are by model name, for the models whose shape is known.
+    """
+
+    cells: tuple[Cell, ...]
+    excluded: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    facts: Mapping[str, ModelFacts]
+
+
+def expand(sweep: Sweep) -> Expansion:
+    """Return the cells of ``sweep``.
+
+    Raises UnknownModel for a model that cannot be found, BadInput where an included cell cannot be asked for, where an
+    engine argument is one that joulemark sets, or where no cell is left.
+    """
+    maker = CellMaker(sweep)
+    cells: dict[str, Cell] = {}
+    excluded: dict[tuple[str, str], None] = {}
+    warnings: list[str] = []
+    facts: dict[str, ModelFacts] = {}
+    matched: set[str] = set()
+    for point in product(sweep.axes):
+        candidate = maker.candidate(point)
+        hits = [e for e in sweep.exclude if excludes(e, candidate, maker)]
+        matched.update(e.where for e in hits)
+        if hits:
+            excluded[_described_for(hits[0], candidate.cell), f"excluded at {hits[0].where}"] = None
+        elif candidate.refused:
+            excluded[describe_deployment(candidate.cell.deployment), candidate.refused] = None
+        else:
+            _add(candidate, cells, facts)
+    warnings += [f"{e.where}: this exclude entry matches nothing" for e in sweep.exclude if e.where not in matched]
+    ordered = _ordered(list(cells.values()))
+    included = _include(sweep, maker, cells, facts, warnings)
+    if not ordered and not included:
+        what, why = next(iter(excluded))
+        raise BadInput(f"{sweep.source}: no cell is left; the first that went: {what}: {why}")
+    _check_commands(sweep, [*ordered, *included])
+    return Expansion((*ordered, *included), tuple(excluded), tuple(warnings), facts)
+
+
+def describe(cell: Cell) -> str:
+    """Return a short line that names a cell to a person."""
+    workload = cell.workload
+    request = [f"{key}={value}" for key, value in workload.request.items()]
+    lengths = f"{workload.input_tokens}/{workload.output_tokens} tokens"
+    return " ".join([describe_deployment(cell.deployment), lengths, *request, f"x{workload.concurrency}"])
+
+
+def describe_deployment(deployment: Deployment) -> str:
+    """Return a short line that names a deployment to a person; what is usual is left out."""
+    engine, parallel = deployment.engine, deployment.parallel
+    usual = engine_named(engine.name).default_kv_type
+    words = [deployment.model.name, deployment.quantization, engine.name, deployment.accelerator]
+    words += [f"kv {deployment.kv_type}"] if deployment.kv_type != usual else []
+    words += [describe_parallel(parallel)] if parallel != Parallel() else []
+    words += [f"{deployment.power_limit_w} W"] if deployment.power_limit_w is not None else []
+    return " ".join([*words, *(f"{key}={value}" for key, value in engine.args.items())])
+
+
+def describe_parallel(parallel: Parallel) -> str:
+    """Return parallelism as it is usually abbreviated: ``tp2 ep``."""
+    sizes = {"tp": parallel.tensor, "pp": parallel.pipeline, "dp": parallel.data}
+    words = [f"{name}{size}" for name, size in sizes.items() if size > 1]
+    return " ".join([*words, *(["ep"] if parallel.expert else [])])
+
+
+def _described_for(exclusion: Exclusion, cell: Cell) -> str:
+    """One line per deployment where the entry does not look at what is asked of it."""
+    asked = any(axis in ("workload", "concurrency") or axis.startswith("request.") for axis in exclusion.conditions)
+    return describe(cell) if asked else describe_deployment(cell.deployment)
+
+
+def _add(candidate: Candidate, cells: dict[str, Cell], facts: dict[str, ModelFacts]) -> bool:
+    """Keep a cell. Returns whether it is new."""
+    if candidate.facts is not None:
+        facts[candidate.model.name] = candidate.facts
+    cell_id = candidate.cell.cell_id
+    new = cell_id not in cells
+    cells.setdefault(cell_id, candidate.cell)
+    return new
+
+
+def _include(
+    sweep: Sweep, maker: CellMaker, cells: dict[str, Cell], facts: dict[str, ModelFacts], warnings: list[str]
+) -> list[Cell]:
+    added = []
+    for inclusion in sweep.include:
+        candidate = maker.candidate(inclusion.values)
+        if candidate.refused:
+            raise BadInput(f"{inclusion.where}: this cell cannot be included: {candidate.refused}")
+        if _add(candidate, cells, facts):
+            added.append(candidate.cell)
+        else:
+            warnings.append(f"{inclusion.where}: this include entry adds nothing: the cell is already there")
+    return added
+
+
+def _ordered(cells: list[Cell]) -> list[Cell]:
+    """Sort by axis after axis, the values of each in the order in which the sweep first has them."""
+    seen: dict[str, dict[str, int]] = {}
+    for cell in cells:
+        for name, value in _factors(cell).items():
+            places = seen.setdefault(name, {})
+            places.setdefault(value, len(places))
+    names = sorted(seen, key=axis_rank)
+    return sorted(cells, key=lambda cell: [seen[n].get(_factors(cell).get(n, ""), -1) for n in names])
+
+
+def _factors(cell: Cell) -> dict[str, str]:
+    """The factors by axis, as text."""
+    deployment, workload = cell.deployment, cell.workload
+    found: dict[str, Any] = {
+        "model": [deployment.model.name, deployment.model.revision, deployment.model.weights],
+        "quantization": deployment.quantization,
+        "kv_type": deployment.kv_type,
+        "engine": [deployment.engine.name, deployment.engine.version],
+        "accelerator": deployment.accelerator,
+        "parallel": repr(deployment.parallel),
+        "power_limit_w": deployment.power_limit_w,
+        "workload": [workload.input_tokens, workload.output_tokens, workload.seed, workload.request],
+        "concurrency": workload.concurrency,
+    }
+    found |= {f"engine.{key}": value for key, value in deployment.engine.args.items()}
+    return {key: canonical_json(value) for key, value in found.items()}
+
+
+def _check_commands(sweep: Sweep, cells: list[Cell]) -> None:
+    """Make every command line once, so that arguments that cannot be given are found before anything starts."""
+    facts = StartFacts(model_path="model", port=1, slots=1, context_tokens=1)
+    for deployment in {cell.deployment.deployment_id: cell.deployment for cell in cells}.values():
+        try:
+            engine_named(deployment.engine.name).command(deployment, facts)
+        except BadInput as error:
+            raise BadInput(f"{sweep.source}: {describe_deployment(deployment)}: {error}") from None

@@ -1,0 +1,67 @@
+"""Whether an ``exclude`` entry means a cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from joulemark.workloads.engines.catalogue import engine_named
+from joulemark.workloads.matrix.cells import Candidate, CellMaker
+from joulemark.workloads.matrix.points import satisfies
+from joulemark.workloads.sweep.model import EngineAsk, Exclusion, ModelAsk, Selection
+
+
+def excludes(exclusion: Exclusion, candidate: Candidate, maker: CellMaker) -> bool:
+    """Whether every axis that the entry names has one of the values that it gives. Raises UnknownModel."""
+    return all(
+        any(_agrees(axis, value, candidate, maker) for value in alternatives)
+        for axis, alternatives in exclusion.conditions.items()
+    )
+
+
+def _agrees(axis: str, wanted: Any, candidate: Candidate, maker: CellMaker) -> bool:
+    deployment = candidate.cell.deployment
+    if axis == "model":
+        return _is_model(wanted, candidate, maker)
+    if axis == "engine":
+        return _is_engine(wanted, candidate)
+    if axis in ("parallel", "workload"):
+        return _has_fields(deployment.parallel if axis == "parallel" else candidate.cell.workload, wanted)
+    if axis == "kv_type" and wanted == "auto":
+        wanted = engine_named(deployment.engine.name).default_kv_type
+    return bool(_value(axis, candidate) == wanted)
+
+
+def _value(axis: str, candidate: Candidate) -> Any:
+    deployment, workload = candidate.cell.deployment, candidate.cell.workload
+    kind, _, name = axis.partition(".")
+    if kind == "engine":
+        return deployment.engine.args.get(engine_named(deployment.engine.name).argument_name(name))
+    if kind == "request":
+        return workload.request.get(name)
+    return workload.concurrency if axis == "concurrency" else getattr(deployment, axis)
+
+
+def _is_model(wanted: ModelAsk | Selection, candidate: Candidate, maker: CellMaker) -> bool:
+    model = candidate.model
+    if isinstance(wanted, Selection):
+        return satisfies(candidate.facts, model.source, wanted)
+    reference, _ = maker.model(wanted)
+    same = (reference.source, reference.location) == (model.source, model.location)
+    revision = reference.revision in (None, model.revision)
+    return same and revision and wanted.weights in (None, model.weights)
+
+
+def _is_engine(wanted: EngineAsk, candidate: Candidate) -> bool:
+    engine = candidate.cell.deployment.engine
+    spell = engine_named(engine.name).argument_name
+    args = all(engine.args.get(spell(key)) == value for key, value in wanted.args.items())
+    return wanted.name == engine.name and wanted.version in (None, engine.version) and args
+
+
+def _has_fields(value: Any, wanted: dict[str, Any]) -> bool:
+    for key, want in wanted.items():
+        have = getattr(value, key)
+        same = want.items() <= have.items() if isinstance(want, dict) else have == want
+        if not same:
+            return False
+    return True

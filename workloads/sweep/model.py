@@ -1,0 +1,133 @@
+"""A sweep file in memory: what it says, checked, before anything is multiplied out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from joulemark.workloads.cell import Scalar
+
+
+@dataclass(frozen=True)
+class ModelAsk:
+    """One model as the user names it: catalogue name, hub id or path. ``weights`` is ``real`` or ``dummy``."""
+
+    name: str
+    revision: str | None = None
+    weights: str | None = None
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Numbers between ``low`` and ``high``; the ends count where ``closed`` says so (low end, high end)."""
+
+    low: float = float("-inf")
+    high: float = float("inf")
+    closed: tuple[bool, bool] = (False, False)
+
+    def holds(self, value: float) -> bool:
+        """Whether ``value`` lies inside."""
+        above = value >= self.low if self.closed[0] else value > self.low
+        below = value <= self.high if self.closed[1] else value < self.high
+        return above and below
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Models of the catalogue by size and architecture, from one source."""
+
+    architecture: str | None = None
+    total_params: Bound = field(default_factory=Bound)
+    active_params: Bound = field(default_factory=Bound)
+    source: str = "hub"
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class EngineAsk:
+    """One engine as an axis value; ``version`` and ``args`` go over those of the sweep's ``engines``."""
+
+    name: str
+    version: str | None = None
+    args: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What the sweep's ``engines`` says of one engine. ``environment`` is an interpreter or virtual environment."""
+
+    version: str | None = None
+    args: Mapping[str, Scalar] = field(default_factory=dict)
+    environment: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkloadAsk:
+    """The fields of a workload that one place of the file gives; others come from the sweep's ``workload``."""
+
+    fields: Mapping[str, Scalar]
+    request: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def over(self, base: WorkloadAsk) -> WorkloadAsk:
+        """Return ``base`` with these fields over it."""
+        return WorkloadAsk({**base.fields, **self.fields}, {**base.request, **self.request})
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of the matrix. The values of the axis ``link`` are mappings from other axes to one value each."""
+
+    name: str
+    values: tuple[Any, ...]
+    where: str
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A partial match: every axis in ``conditions`` must agree with one of its alternatives."""
+
+    conditions: Mapping[str, tuple[Any, ...]]
+    where: str
+
+
+@dataclass(frozen=True)
+class Inclusion:
+    """One cell to add: one value for each axis."""
+
+    values: Mapping[str, Any]
+    where: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How cells are measured; durations in seconds."""
+
+    repeats: int = 3
+    starts: int = 1
+    order: str = "interleave"
+    warmup_s: float = 30.0
+    window_s: float = 120.0
+    isolation: str = "node"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep file. ``text`` is the file itself, ``source`` its name in messages, ``folder`` where paths start.
+
+    ``slo`` maps a latency and percentile, such as ``ttft_p99``, to its limit in seconds.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    workload: WorkloadAsk
+    measure: Measure
+    exclude: tuple[Exclusion, ...]
+    include: tuple[Inclusion, ...]
+    slo: Mapping[str, float]
+    engines: Mapping[str, EngineSettings]
+    text: str
+    source: str
+    folder: Path
