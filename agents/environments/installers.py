@@ -5,8 +5,8 @@ uv does not read pip's settings, so what matters of them is handed over.
 
 from __future__ import annotations
 
+import ast
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -27,6 +27,7 @@ _COMPILE = "import compileall, sys; compileall.compile_dir(sys.argv[1], quiet=2,
 
 # The first uv whose `pip install` knows --excludes.
 _OLDEST_UV = (0, 9, 8)
+_SETTING = re.compile(r"(global|install|:env:)\.([a-z-]+)=('.*'|\".*\")")
 
 
 class Installer(Protocol):
@@ -57,9 +58,12 @@ class Uv:
         files = _written(wanted, folder)
         command = [self.program, "pip", "install", "--color", "never", "--python", str(interpreter_of(folder))]
         command += ["--compile-bytecode", "--requirements", files.requirements, "--excludes", files.excludes]
-        links = find_links()
+        settings = pip_settings()
+        links = settings.get("find-links", "").split()
         for link in links:
             command += ["--find-links", link]
+        if "index-url" in settings:
+            command += ["--default-index", settings["index-url"]]
         if wanted.torch_backend and not has_torch(wanted, links):
             command += ["--torch-backend", wanted.torch_backend]
         run(command)
@@ -114,17 +118,22 @@ def interpreter_of(folder: Path) -> Path:
 
 def find_links() -> list[str]:
     """Return the places where pip of our Python looks for wheels besides its index."""
-    set_here = os.environ.get("PIP_FIND_LINKS")
-    if set_here is None:
-        asked = subprocess.run(
-            [sys.executable, "-m", "pip", "config", "get", "global.find-links"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=child_environment(),
-        )
-        set_here = asked.stdout if asked.returncode == 0 else ""
-    return set_here.split()
+    return pip_settings().get("find-links", "").split()
+
+
+def pip_settings() -> dict[str, str]:
+    """Return what pip's variables and files say for an installation, by the names of its options."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=child_environment(),
+    )
+    found = [match.groups() for match in map(_SETTING.fullmatch, listed.stdout.splitlines()) if match]
+    # What stands further right wins.
+    ranked = sorted(found, key=lambda item: ("global", "install", ":env:").index(item[0]))
+    return {name: str(ast.literal_eval(value)) for _, name, value in ranked}
 
 
 def has_torch(wanted: RequirementSet, links: Sequence[str]) -> bool:
