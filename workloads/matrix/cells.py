@@ -39,8 +39,9 @@ class Candidate:
 class CellMaker:
     """Makes cells of one sweep; remembers the models that it has resolved."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Sweep, any_accelerator: str) -> None:
         self.sweep = sweep
+        self.any_accelerator = any_accelerator
         self._models: dict[ModelAsk, tuple[ModelRef, ModelFacts | None]] = {}
 
     def model(self, ask: ModelAsk) -> tuple[ModelRef, ModelFacts | None]:
@@ -62,7 +63,9 @@ class CellMaker:
         model, facts = self.model(point["model"])
         engine_ask: EngineAsk = point.get("engine", EngineAsk(DEFAULT_ENGINE))
         engine = engine_named(engine_ask.name)
-        accelerator = _accelerator(engine, point.get("accelerator", "any"))
+        accelerator = point.get("accelerator", "any")
+        if accelerator == "any":
+            accelerator = "cpu" if engine.weights_format == "gguf" else self.any_accelerator
         on_cpu = accelerator == "cpu"
         quantization = point.get("quantization") or default_quantization(model, engine.weights_format)
         settings = self.sweep.engines.get(engine.name, EngineSettings())
@@ -95,10 +98,6 @@ def default_quantization(model: ModelRef, weights_format: str) -> str:
     entry = catalogue().get(model.name)
     own = [q for q, location in entry.checkpoints.items() if location == entry.location] if entry else []
     return own[0] if own else "bf16"
-
-
-def _accelerator(engine: KnownEngine, asked: str) -> str:
-    return "cpu" if asked == "any" and engine.weights_format == "gguf" else asked
 
 
 def _engine_args(

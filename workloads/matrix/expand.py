@@ -32,13 +32,13 @@ class Expansion:
     facts: Mapping[str, ModelFacts]
 
 
-def expand(sweep: Sweep) -> Expansion:
-    """Return the cells of ``sweep``.
+def expand(sweep: Sweep, *, any_accelerator: str = "any") -> Expansion:
+    """Return the cells of ``sweep``; ``any_accelerator`` is what ``accelerator: any`` stands for in this place.
 
     Raises UnknownModel for a model that cannot be found, BadInput where an included cell cannot be asked for, where an
     engine argument is one that joulemark sets, or where no cell is left.
     """
-    maker = CellMaker(sweep)
+    maker = CellMaker(sweep, any_accelerator)
     cells: dict[str, Cell] = {}
     excluded: dict[tuple[str, str], None] = {}
     warnings: list[str] = []
