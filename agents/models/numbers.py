@@ -44,17 +44,27 @@ def to_q4_0(values: Floats) -> bytes:
     return _joined(scales, quantized[:, : BLOCK // 2] | (quantized[:, BLOCK // 2 :] << np.uint8(4)))
 
 
-def to_int(values: Floats, bits: int, group: int) -> tuple[Array, Floats]:
-    """Return symmetric integers (int8, in the shape of ``values``) and their scales (rows, columns / group).
+def from_bf16(bits: Array) -> Floats:
+    """Return the float32 values of bfloat16 bit patterns."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
-    Integers run from 1 - 2^(bits-1) to 2^(bits-1) - 1, so that zero is the middle. ``group`` columns share a scale.
-    """
+
+def group_scales(values: Floats, bits: int, group: int) -> Floats:
+    """Return the scales (rows, columns / group) with which symmetric integers of ``bits`` reach the largest values."""
     rows, columns = values.shape
-    grouped = values.reshape(rows, columns // group, group)
+    largest: Floats = np.abs(values).reshape(rows, columns // group, group).max(axis=2)
+    return largest / np.float32(2 ** (bits - 1) - 1)
+
+
+def to_int(values: Floats, scales: Floats, bits: int) -> Array:
+    """Return the nearest multiples of ``scales`` as int8, in the shape of ``values``.
+
+    They run from 1 - 2^(bits-1) to 2^(bits-1) - 1, so that zero is the middle.
+    """
     highest = 2 ** (bits - 1) - 1
-    scales = np.abs(grouped).max(axis=2) / np.float32(highest)
-    quantized = np.rint(grouped * _inverse(scales)[:, :, None])
-    return quantized.reshape(rows, columns).astype(np.int8), scales
+    grouped = values.reshape(*scales.shape, -1)
+    quantized: Floats = np.rint(grouped * _inverse(scales)[:, :, None]).clip(-highest, highest)
+    return quantized.reshape(values.shape).astype(np.int8)
 
 
 def packed_int4(quantized: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from joulemark.agents.models.numbers import packed_int4, to_bf16, to_int
+from joulemark.agents.models.numbers import from_bf16, group_scales, packed_int4, to_bf16, to_int
 from joulemark.agents.models.safetensors import Stored
 from joulemark.agents.models.weights import Floats
 
@@ -45,15 +45,16 @@ def _fp16(name: str, values: Floats) -> Stored:
 
 
 def _int8(name: str, values: Floats) -> list[Stored]:
-    quantized, scales = to_int(values, bits=8, group=values.shape[1])
-    return [Stored(name, "I8", quantized), _bf16(f"{name}_scale", scales)]
+    scales = group_scales(values, bits=8, group=values.shape[1])
+    return [Stored(name, "I8", to_int(values, scales, bits=8)), Stored(f"{name}_scale", "F32", scales)]
 
 
 def _int4(name: str, values: Floats) -> list[Stored]:
-    quantized, scales = to_int(values, bits=4, group=_GROUP)
+    # Engines read these scales in the precision of the activations, so that is what the integers must fit.
+    scales = to_bf16(group_scales(values, bits=4, group=_GROUP))
     return [
-        Stored(f"{name}_packed", "I32", packed_int4(quantized)),
-        _bf16(f"{name}_scale", scales),
+        Stored(f"{name}_packed", "I32", packed_int4(to_int(values, from_bf16(scales), bits=4))),
+        Stored(f"{name}_scale", "BF16", scales),
         Stored(f"{name}_shape", "I64", np.array(values.shape, np.int64)),
     ]
 
