@@ -123,13 +123,14 @@ def _include(
 
 def _ordered(cells: list[Cell]) -> list[Cell]:
     """Sort by axis after axis, the values of each in the order in which the sweep first has them."""
-    seen: dict[str, dict[str, int]] = {}
-    for cell in cells:
-        for name, value in _factors(cell).items():
-            places = seen.setdefault(name, {})
-            places.setdefault(value, len(places))
-    names = sorted(seen, key=axis_rank)
-    return sorted(cells, key=lambda cell: [seen[n].get(_factors(cell).get(n, ""), -1) for n in names])
+    factors = [_factors(cell) for cell in cells]
+    names = sorted({name for each in factors for name in each}, key=axis_rank)
+    places: dict[str, dict[str | None, int]] = {name: {} for name in names}
+    for each in factors:
+        for name in names:
+            places[name].setdefault(each.get(name), len(places[name]))
+    keys = [[places[name][each.get(name)] for name in names] for each in factors]
+    return [cell for _, cell in sorted(zip(keys, cells, strict=True), key=lambda pair: pair[0])]
 
 
 def _factors(cell: Cell) -> dict[str, str]:

@@ -34,7 +34,7 @@ def axis_rank(name: str) -> tuple[int, str]:
 
 def satisfies(facts: ModelFacts | None, source: str, selection: Selection) -> bool:
     """Whether a model is one that ``selection`` means; a model without facts never is."""
-    if facts is None or source != selection.source:
+    if facts is None or selection.source not in (None, source):
         return False
     return (
         selection.architecture in (None, facts.architecture)
@@ -59,7 +59,8 @@ def _asks(value: Any) -> list[Any]:
     """Return the models of a selection, anything else as it is."""
     if not isinstance(value, Selection):
         return [value]
-    chosen = [e for e in catalogue().values() if satisfies(e.facts, e.source, value)]
+    source = value.source or "hub"
+    chosen = [e for e in catalogue().values() if e.source == source and satisfies(e.facts, e.source, value)]
     if not chosen:
         raise BadInput(f"{value.where}: no model of the catalogue is what this selection asks for")
     return [ModelAsk(entry.name, where=value.where) for entry in chosen]

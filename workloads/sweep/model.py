@@ -37,12 +37,16 @@ class Bound:
 
 @dataclass(frozen=True)
 class Selection:
-    """Models of the catalogue by size and architecture, from one source."""
+    """Models by size and architecture.
+
+    On the model axis they come from the catalogue, those of the hub unless ``source`` says ``generated``; in
+    ``exclude`` every model fits that agrees with what is given.
+    """
 
     architecture: str | None = None
     total_params: Bound = field(default_factory=Bound)
     active_params: Bound = field(default_factory=Bound)
-    source: str = "hub"
+    source: str | None = None
     where: str = field(default="", compare=False)
 
 

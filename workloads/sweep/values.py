@@ -136,7 +136,7 @@ def _selection(item: Item) -> Selection:
         architecture=architecture.one_of(("dense", "moe"), "architecture") if architecture else None,
         total_params=bound(fields["total_params"], "total_params") if "total_params" in fields else Bound(),
         active_params=bound(fields["active_params"], "active_params") if "active_params" in fields else Bound(),
-        source=fields["source"].one_of(("hub", "generated"), "source") if "source" in fields else "hub",
+        source=fields["source"].one_of(("hub", "generated"), "source") if "source" in fields else None,
         where=item.where,
     )
 
