@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from joulemark.agents.orders import AgentConfig, AgentProgress, NodeFacts
+from joulemark.orchestrator.inventory import Node
 from joulemark.orchestrator.manifests import SweepFacts
 from joulemark.orchestrator.node_runner import NodeRunner
 from joulemark.orchestrator.plan import Group
 from joulemark.orchestrator.progress import Progress, save
 from joulemark.orchestrator.ray_agents import Devices, RayAgent
-from joulemark.orchestrator.ray_session import Node
 from joulemark.warehouse.errors import ClusterError, JoulemarkError, WarehouseError
 from joulemark.warehouse.schema.trial import TrialManifest
 from joulemark.warehouse.store.location import Warehouse

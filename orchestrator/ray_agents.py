@@ -20,7 +20,7 @@ from joulemark.agents.orders import (
     TrialOrder,
     TrialResult,
 )
-from joulemark.orchestrator.ray_session import Node
+from joulemark.orchestrator.inventory import Node
 from joulemark.warehouse.errors import ClusterError, JoulemarkError
 
 AGENT_THREADS = 8

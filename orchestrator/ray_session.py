@@ -8,26 +8,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import ray
 from ray.exceptions import RayError
 
+from joulemark.orchestrator.inventory import Node
 from joulemark.warehouse.errors import ClusterError
 
 NAMESPACE = "joulemark"
 LABEL_ACCELERATOR = "ray.io/accelerator-type"
-
-
-@dataclass(frozen=True)
-class Node:
-    """One living node of the cluster."""
-
-    node: str
-    ray_id: str
-    gpus: int
-    accelerator: str | None
-    """Ray's label of its accelerators, None where it has none."""
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -27,9 +28,9 @@ class Terminal:
         self._console = Console(stderr=True, highlight=False)
         self._live: Live | None = None
         self._over = threading.Event()
-        self._last_line = ""
+        self._last_news: list[tuple[str, str | None, str]] = []
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live = Live(
                 get_renderable=lambda: block(self._snapshot()),
@@ -57,12 +58,12 @@ class Terminal:
     def _plain(self) -> None:
         due = time.monotonic()
         while not self._over.wait(0.5):
-            text = line(self._snapshot())
+            snapshot = self._snapshot()
             # What is being installed or started is news at once, numbers every few seconds.
-            changed = text.split(";")[0] != self._last_line.split(";")[0]
-            if text != self._last_line and (changed or time.monotonic() >= due):
-                self._last_line, due = text, time.monotonic() + PLAIN_EVERY_S
-                self.tell(text)
+            news = [(n.node, n.trial, _step(n.doing)) for n in snapshot.nodes]
+            if news != self._last_news or time.monotonic() >= due:
+                self._last_news, due = news, time.monotonic() + PLAIN_EVERY_S
+                self.tell(line(snapshot))
 
 
 def line(snapshot: Snapshot) -> str:
@@ -104,6 +105,11 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _step(doing: str) -> str:
+    """Return what a node does without the numbers that change all the time."""
+    return doing.split(",")[0].split("(")[0]
 
 
 def _node_text(node: NodeLine) -> str:

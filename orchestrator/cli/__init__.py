@@ -22,7 +22,7 @@ INTERRUPTED = 130
 class Workflow(click.Group):
     """Lists its commands in the order in which they are used, not by the alphabet."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- the signature is click's
         """Return the names as they were added."""
         return list(self.commands)
 
@@ -30,7 +30,7 @@ class Workflow(click.Group):
 @click.group(cls=Workflow, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="joulemark")
 def cli() -> None:
-    """What does a token cost, in joules and in dollars, on this model, engine, precision and GPU?
+    r"""What does a token cost, in joules and in dollars, on this model, engine, precision and GPU?
 
     A sweep file goes in; a warehouse that can be queried and a leaderboard come out:
 

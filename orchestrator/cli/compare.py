@@ -1,0 +1,37 @@
+"""joulemark compare: are two cells different, and by how much."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+import click
+import msgspec
+
+from joulemark.orchestrator.cli.options import json_option, warehouse_option
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--boundary", help="Compare in this boundary instead of the narrowest that both have.")
+@json_option
+@warehouse_option
+def compare(a: str, b: str, boundary: str | None, as_json: bool, warehouse: str) -> None:
+    r"""Compare two cells, by the start of their id or by a filter.
+
+    \b
+      joulemark compare model=tiny-moe,quantization=q4_0,concurrency=8 model=tiny-dense,quantization=q4_0,concurrency=8
+
+    The answer is a ratio with its 95 % interval and a test, or that the two cannot be told apart.
+    """
+    from joulemark.warehouse import compare as comparing
+    from joulemark.warehouse.query.open import open_warehouse
+
+    with open_warehouse(warehouse) as connection:
+        comparison = comparing.compare(connection, a, b, boundary=boundary)
+    if as_json:
+        record = {**asdict(comparison), "distinguishable": comparison.distinguishable}
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+        return
+    print(comparing.render(comparison), end="")

@@ -1,0 +1,127 @@
+"""joulemark plan: what would run, where, for how long."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from joulemark.orchestrator.cli.options import (
+    cluster_option,
+    json_option,
+    site_option,
+    sweep_argument,
+    warehouse_option,
+)
+from joulemark.orchestrator.plan import Group, label
+from joulemark.orchestrator.sweep_work import SweepWork, load_work
+from joulemark.orchestrator.terminal import duration
+from joulemark.warehouse.store.location import Warehouse
+
+
+@click.command()
+@sweep_argument
+@site_option
+@cluster_option
+@json_option
+@warehouse_option
+def plan(sweep_file: Path, site_file: Path | None, cluster: str | None, as_json: bool, warehouse: str) -> None:
+    """Show what a sweep file asks for: cells, placement, what is excluded and why, time, energy and cost.
+
+    Nothing is started. Trials that the warehouse has already are counted and not planned again.
+    """
+    work = load_work(sweep_file, site_file, Warehouse.at(warehouse), _nodes(cluster))
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_record(work)), indent=1) + b"\n")
+        return
+    print("\n".join(_lines(work)))
+
+
+def _nodes(cluster: str | None) -> list[Any]:
+    from joulemark.orchestrator.inventory import this_machine
+
+    if cluster is None:
+        return [this_machine()]
+    from joulemark.orchestrator import ray_environment
+
+    ray_environment.prepare(cluster)
+    from joulemark.orchestrator import ray_session
+
+    with ray_session.session(cluster):
+        return ray_session.nodes()
+
+
+def _lines(work: SweepWork) -> list[str]:
+    measure = work.sweep.measure
+    left = sum(len(g.trials) for g in work.groups)
+    out = [
+        f"{work.sweep.name}: {len(work.expansion.cells)} cells, {measure.starts} starts with {measure.repeats} repeats "
+        f"each: {work.wanted} trials, of which {len(work.have.valid)} are done; "
+        f"to run: {left} in {len(work.groups)} engine starts",
+        "",
+    ]
+    for group in work.groups:
+        out += _group(group, work)
+    for group, why in work.homeless:
+        out.append(f"  no place for {label(group.trials[0].cell)} ({len(group.trials)} trials): {why}")
+    out += [f"  excluded: {what}: {why}" for what, why in work.expansion.excluded]
+    out += [f"  note: {w}" for w in (*work.expansion.warnings, *work.have.warnings)]
+    return [*out, *(_estimate(work) if left else ["nothing is left to run"])]
+
+
+def _group(group: Group, work: SweepWork) -> list[str]:
+    from joulemark.orchestrator.inventory import suits
+
+    places = [n.node for n in work.nodes if suits(group.deployment, n)]
+    where = places[0] if len(places) == 1 else f"one of {', '.join(places)}"
+    deployment = group.deployment
+    head = (
+        f"  {deployment.model.name} {deployment.quantization} on {deployment.engine.name} "
+        f"{deployment.engine.version}, {deployment.accelerator}, {where}, start {group.start + 1}"
+    )
+    cells = {t.cell.cell_id: t.cell for t in group.trials}
+    counts = {c: sum(t.cell.cell_id == c for t in group.trials) for c in cells}
+    return [head, *(f"    {label(cell)}  {counts[c]} x  cell {c}" for c, cell in cells.items())]
+
+
+def _estimate(work: SweepWork) -> list[str]:
+    e = work.estimate
+    energy = "energy: not known before something like it was measured"
+    if e.energy_kwh is not None and e.electricity is not None:
+        energy = (
+            f"energy: about {e.energy_kwh * 1000:.3g} Wh at the meters, "
+            f"{e.electricity:.3g} {work.site.currency} of electricity at PUE {work.site.pue:g}"
+        )
+    source = "default prices" if work.site.are_defaults else f"prices of {work.site.name}"
+    return ["", f"time: about {duration(e.wall_s)} on {len(work.nodes)} node(s), {e.basis}", f"{energy} ({source})"]
+
+
+def _record(work: SweepWork) -> dict[str, Any]:
+    e = work.estimate
+    return {
+        "sweep": work.sweep.name,
+        "wanted": work.wanted,
+        "done": len(work.have.valid),
+        "groups": [
+            {
+                "deployment": g.deployment.deployment_id,
+                "start": g.start,
+                "trials": [{"cell": t.cell.cell_id, "repeat": t.repeat, "label": label(t.cell)} for t in g.trials],
+            }
+            for g in work.groups
+        ],
+        "no_place": [{"label": label(g.trials[0].cell), "reason": why} for g, why in work.homeless],
+        "excluded": [{"what": what, "reason": why} for what, why in work.expansion.excluded],
+        "warnings": list(work.expansion.warnings),
+        "estimate": {
+            "wall_s": e.wall_s,
+            "node_hours": e.node_hours,
+            "energy_kwh": e.energy_kwh,
+            "electricity": e.electricity,
+            "currency": work.site.currency,
+            "basis": e.basis,
+        },
+    }

@@ -1,0 +1,88 @@
+"""joulemark run: measure a sweep."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from joulemark.orchestrator.cli.options import cluster_option, site_option, sweep_argument, warehouse_option
+from joulemark.warehouse.store.location import Warehouse
+
+if TYPE_CHECKING:
+    from joulemark.orchestrator.run_sweep import RunResult
+
+SOME_FAILED = 1
+INTERRUPTED = 130
+
+
+@click.command()
+@sweep_argument
+@site_option
+@cluster_option
+@warehouse_option
+def run(sweep_file: Path, site_file: Path | None, cluster: str | None, warehouse: str) -> None:
+    """Run a sweep: start engines, measure every trial, show the leaderboard.
+
+    The same command again goes on where it stopped: valid trials are not repeated. Ctrl-C once finishes the running
+    trial, twice stops now.
+    """
+    from joulemark.orchestrator import ray_environment
+    from joulemark.orchestrator.inventory import this_machine
+    from joulemark.orchestrator.sweep_work import load_work
+
+    place = Warehouse.at(warehouse)
+    if cluster is None:
+        # A mistake in the file is said before anything is started.
+        work = load_work(sweep_file, site_file, place, [this_machine()])
+        if not work.groups and not work.homeless:
+            _tell(f"all {work.wanted} trials of {work.sweep.name} are there already")
+            _show(place, work.sweep.name)
+            return
+    ray_environment.prepare(cluster)
+    _tell("starting a local Ray" if cluster is None else f"connecting to {cluster}")
+    from joulemark.orchestrator import ray_session
+    from joulemark.orchestrator.run_sweep import run_sweep
+
+    with ray_session.session(cluster):
+        work = load_work(sweep_file, site_file, place, ray_session.nodes())
+        for text in (*work.expansion.warnings, *work.have.warnings, *(f"no place: {w}" for _, w in work.homeless)):
+            _tell(text)
+        result = run_sweep(work, place)
+    _end(result, place)
+
+
+def _end(result: RunResult, place: Warehouse) -> None:
+    _show(place, result.end.sweep)
+    _tell(f"records: {place.root if place.local else place.url}")
+    for error in result.errors:
+        _tell(str(error))
+    if result.interrupted:
+        _tell("stopped; the same command goes on where it stopped")
+        sys.exit(INTERRUPTED)
+    if not result.complete:
+        missing = result.end.wanted - result.end.had - result.end.valid
+        _tell(f'{missing} trials are missing; see: joulemark sql "from failures"')
+        sys.exit(SOME_FAILED)
+    _tell('try next: joulemark sql "from trial_results", joulemark compare --help, a second sweep file')
+
+
+def _show(place: Warehouse, sweep: str) -> None:
+    from joulemark.warehouse.leaderboard import read, render
+    from joulemark.warehouse.query.open import open_warehouse
+
+    if not place.exists():
+        return
+    with open_warehouse(place) as connection:
+        for warning in connection.warnings:
+            _tell(warning)
+        board = read(connection, sweep=sweep)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(render(board, width=width), end="", flush=True)
+
+
+def _tell(text: str) -> None:
+    print(f"joulemark: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,63 @@
+"""joulemark sql: ask your own questions."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from joulemark.orchestrator.cli.options import warehouse_option
+from joulemark.warehouse.errors import BadInput
+
+
+@click.command()
+@click.argument("query", required=False)
+@click.option("--file", "-f", "query_file", type=click.Path(path_type=Path), help="Read the query from a file.")
+@click.option("--csv", "kind", flag_value="csv", help="Print CSV.")
+@click.option("--json", "kind", flag_value="json", help="Print JSON.")
+@click.option("--parquet", "kind", flag_value="parquet", help="Write Parquet (with --out, or into a pipe).")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
+@warehouse_option
+def sql(query: str | None, query_file: Path | None, kind: str | None, out: Path | None, warehouse: str) -> None:
+    r"""Query the warehouse (read-only). A bare FROM works.
+
+    \b
+      joulemark sql "from leaderboard"
+      joulemark sql "select model, avg(tokens_per_joule) from leaderboard group by all" --csv
+      joulemark sql "show tables"
+    """
+    from joulemark.warehouse.query.open import open_warehouse
+    from joulemark.warehouse.query.output import write
+
+    text = _query(query, query_file)
+    kind = kind or "table"
+    if kind == "parquet" and out is None and sys.stdout.isatty():
+        raise BadInput("Parquet is binary: give a file with --out, or pipe it")
+    with open_warehouse(warehouse) as connection:
+        for warning in connection.warnings:
+            print(f"joulemark: {warning}", file=sys.stderr)
+        table = connection.sql(text)
+    if out is not None:
+        try:
+            with out.open("wb") as file:
+                write(table, kind, file)
+        except OSError as error:
+            raise BadInput(f"cannot write {out}: {error.strerror}") from error
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    write(table, kind, sys.stdout.buffer, width=width)
+    sys.stdout.buffer.flush()
+
+
+def _query(query: str | None, query_file: Path | None) -> str:
+    if (query is None) == (query_file is None):
+        raise BadInput('give one query, as an argument or with --file; for example: joulemark sql "from leaderboard"')
+    if query is not None:
+        return query
+    assert query_file is not None
+    try:
+        return query_file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read {query_file}: {error}") from error

@@ -1,0 +1,54 @@
+"""Nodes and what can run on them, whether Ray told of them or this machine was looked at."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from joulemark.agents.meters.nvml import NvmlMeter
+from joulemark.workloads.cell import Deployment
+
+_BOARD = re.compile(r"\w+\s+([A-Z]+[0-9]+[A-Z0-9]*)")
+"""How Ray makes its accelerator label of a board's name: ``NVIDIA H100 80GB HBM3`` is ``H100``."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One living node. ``accelerator`` is the label of its GPUs, None where it has none."""
+
+    node: str
+    ray_id: str
+    gpus: int
+    accelerator: str | None
+
+
+def this_machine() -> Node:
+    """Return this machine as the single node that a local Ray would have."""
+    nvml = NvmlMeter.found()
+    boards = list(nvml.names.values()) if nvml is not None else []
+    found = _BOARD.match(boards[0]) if boards else None
+    return Node(socket.gethostname(), "", len(boards), found[1] if found else None)
+
+
+def accelerator_for_any(nodes: Sequence[Node]) -> str:
+    """Return what ``accelerator: any`` stands for here: the most frequent GPU, or the CPU where there is none."""
+    labels = Counter(n.accelerator for n in nodes if n.accelerator is not None)
+    return labels.most_common(1)[0][0] if labels else "cpu"
+
+
+def suits(deployment: Deployment, node: Node) -> bool:
+    """Return whether the node can hold the deployment."""
+    if deployment.on_cpu:
+        return True
+    return deployment.accelerator == node.accelerator and node.gpus >= deployment.parallel.devices
+
+
+def why_nowhere(deployment: Deployment, nodes: Sequence[Node]) -> str | None:
+    """Return why no node can hold the deployment, None where one can."""
+    if any(suits(deployment, n) for n in nodes):
+        return None
+    there = ", ".join(sorted({f"{n.gpus} x {n.accelerator}" if n.gpus else "no GPU" for n in nodes}))
+    return f"needs {deployment.parallel.devices} x {deployment.accelerator} in one node; the nodes have: {there}"
