@@ -62,7 +62,7 @@ def test_llamacpp_with_arguments_and_kv_type():
     found = command("llamacpp", kv_type="q8_0", args=args)
     assert " ".join(found.argv) == (
         "{launcher} --model /m/tiny --host 127.0.0.1 --port 8000 --alias model --slots 8 --threads 1 --context 4096 "
-        "--set cache_type_k=GGML_TYPE_Q8_0 --set cache_type_v=GGML_TYPE_Q8_0 "
+        "--set cache_type_k=8 --set cache_type_v=8 "
         "--set n_batch=256 --set no_perf=true --set cpuparams.poll=0"
     )
     assert found.environment == {"OMP_NUM_THREADS": "1", "GGML_X": "1"}
@@ -153,9 +153,10 @@ def test_sglang_on_two_gpus():
     assert found.environment == {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
 
 
-def test_sglang_takes_no_key_where_others_could_read_it():
+@pytest.mark.parametrize("name", ["sglang", "llamacpp"])
+def test_a_key_that_could_not_be_kept_is_refused(name):
     with pytest.raises(BadInput, match="API key"):
-        command("sglang", StartFacts("/m", 1, 1, 1, api_key="k"))
+        command(name, StartFacts("/m", 1, 1, 1, api_key="k"))
 
 
 @pytest.mark.parametrize("name", ENGINE_NAMES)

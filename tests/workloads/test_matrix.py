@@ -231,8 +231,8 @@ def test_include_adds_over_exclude_and_may_name_more_axes():
         "exclude: [{concurrency: 8}]\ninclude: [{model: tiny-moe, concurrency: 8, quantization: q4_0}]",
     )
     assert [describe(c) for c in found.cells] == [
-        "tiny-dense f16 llamacpp cpu 64/32 tokens x1",
-        "tiny-moe q4_0 llamacpp cpu 64/32 tokens x8",
+        "tiny-dense f16 llamacpp cpu 96/48 tokens x1",
+        "tiny-moe q4_0 llamacpp cpu 96/48 tokens x8",
     ]
     assert set(found.facts) == {"tiny-dense", "tiny-moe"}
 

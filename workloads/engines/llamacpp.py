@@ -37,7 +37,18 @@ _RESERVED = {
     "cache_type_k": "use the kv_type axis",
     "cache_type_v": "use the kv_type axis",
 }
-_KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+_KV_TYPES = {
+    "f16": 1,
+    "f32": 0,
+    "bf16": 30,
+    "q8_0": 8,
+    "q5_1": 7,
+    "q5_0": 6,
+    "q4_1": 3,
+    "q4_0": 2,
+    "iq4_nl": 20,
+}
+"""The KV types that llama.cpp's server takes, with the numbers that the GGUF format gives them."""
 
 
 class LlamaCpp:
@@ -79,7 +90,7 @@ class LlamaCpp:
     stop_grace_s: float = 10.0
     ready_timeout_s: float = 120.0
     quantizations: tuple[str, ...] = quantizations_of("gguf")
-    kv_types: tuple[str, ...] = _KV_TYPES
+    kv_types: tuple[str, ...] = tuple(_KV_TYPES)
     default_kv_type: str = "f16"
 
     def argument_name(self, key: str) -> str:
@@ -104,6 +115,8 @@ class LlamaCpp:
         refusal = self.refusal(deployment)
         if refusal is not None:
             raise BadInput(refusal)
+        if facts.api_key:
+            raise BadInput("llama.cpp is started without an API key here: it listens on this machine only")
         options = merged(
             {
                 "model": facts.model_path,
@@ -118,7 +131,7 @@ class LlamaCpp:
         )
         return Command(
             (LAUNCHER, *flags(options, negatable=False), *_settings(deployment, args)),
-            _environment(facts, options, args),
+            _environment(options, args),
         )
 
     def engine_state(self, samples: Mapping[str, float]) -> dict[str, float | None]:
@@ -159,12 +172,11 @@ def quantization_of_ftype(ftype: str) -> str:
 def _settings(deployment: Deployment, args: Mapping[str, Scalar]) -> tuple[str, ...]:
     settings: dict[str, Scalar] = {}
     if deployment.kv_type != "f16":
-        kind = f"GGML_TYPE_{deployment.kv_type.upper()}"
+        kind = _KV_TYPES[deployment.kv_type]
         settings = {"cache_type_k": kind, "cache_type_v": kind}
     settings |= {key: value for key, value in merged({}, args).items() if key not in _LAUNCHER_OPTIONS}
     return tuple(word for key, value in settings.items() for word in ("--set", f"{key}={text(value)}"))
 
 
-def _environment(facts: StartFacts, options: Mapping[str, Scalar], args: Mapping[str, Scalar]) -> dict[str, str]:
-    key = {"LLAMA_API_KEY": facts.api_key} if facts.api_key else {}
-    return {"OMP_NUM_THREADS": text(options["threads"]), **key, **variables(args)}
+def _environment(options: Mapping[str, Scalar], args: Mapping[str, Scalar]) -> dict[str, str]:
+    return {"OMP_NUM_THREADS": text(options["threads"]), **variables(args)}
