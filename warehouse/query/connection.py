@@ -18,6 +18,8 @@ from joulemark.warehouse.schema.reasons import BOUNDARY_REASONS, FIDELITIES
 from joulemark.warehouse.store.layout import dataset_folder
 from joulemark.warehouse.views import ORDER
 
+_GLOB = re.compile(r"[*?\[]")
+"""A folder of such a name cannot be written as a pattern, nor allowed as a folder, at the same time."""
 MEMORY_SHARE = 0.5
 """Share of main memory that a query may use before it spills to disk."""
 
@@ -76,23 +78,22 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> 
 
 
 def _relation(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, dataset: Dataset) -> str:
-    """Return the SELECT that yields the dataset's rows: nothing, a glob, the good files only, or an object store."""
+    """Return the SELECT that yields the dataset's rows: nothing, a glob, the good files only.
+
+    What DuckDB cannot read by itself (an object store) it reads through pyarrow.
+    """
     files, warehouse = snapshot.files[dataset.name], snapshot.warehouse
     columns = ", ".join(c.name for c in dataset.columns)
     if not files:
         _load(connection, f"no_{dataset.name}", dataset.arrow.empty_table())
         return f"FROM no_{dataset.name} SELECT {columns}"
-    if not warehouse.local:
+    if not warehouse.local or _GLOB.search(warehouse.root):
         paths = [warehouse.path(n) for n in files]
         source = pads.dataset(paths, schema=dataset.arrow, format="parquet", filesystem=warehouse.filesystem)
         connection.register(f"remote_{dataset.name}", source)
         return f"FROM remote_{dataset.name} SELECT {columns}"
     if snapshot.skipped[dataset.name]:
-        where = _words([_escaped(warehouse.path(n)) for n in files])
+        where = _words([warehouse.path(n) for n in files])
     else:
-        where = quoted(_escaped(warehouse.path(dataset_folder(dataset.name))) + "/**/*.parquet")
+        where = quoted(warehouse.path(dataset_folder(dataset.name)) + "/**/*.parquet")
     return f"FROM read_parquet({where}, hive_partitioning = false) SELECT {columns}"
-
-
-def _escaped(path: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", path)

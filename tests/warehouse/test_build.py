@@ -1,0 +1,159 @@
+"""The build step: incremental, idempotent, and neither stopped nor silenced by what it cannot read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from synthetic import Spec, add_trial, cells, manifest
+
+from joulemark.warehouse.build.build import build
+from joulemark.warehouse.query.open import open_warehouse
+from joulemark.warehouse.schema import DATASETS
+from joulemark.warehouse.schema.columns import SCHEMA_VERSION_KEY
+from joulemark.warehouse.store.location import Warehouse
+from joulemark.warehouse.store.manifests import commit
+
+
+def built(warehouse):
+    root = Path(warehouse.root) / "built"
+    return {str(p.relative_to(root)): (p.stat().st_ino, p.read_bytes()) for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def warehouse(tmp_path):
+    place = Warehouse.at(tmp_path / "warehouse")
+    cells(place, [Spec()])
+    return place
+
+
+def test_a_second_build_does_nothing(warehouse):
+    first = build(warehouse)
+    assert (first.energies, first.shares, first.statistics, first.warnings) == (2, 2, True, ())
+    before = built(warehouse)
+    second = build(warehouse)
+    assert (second.energies, second.shares, second.statistics) == (0, 0, False)
+    assert built(warehouse) == before
+
+
+def test_only_the_new_trial_is_built_and_statistics_follow(warehouse):
+    build(warehouse)
+    before = built(warehouse)
+    add_trial(warehouse, Spec(repeat=2, busy_w=51.0), 7)
+    report = build(warehouse)
+    assert (report.energies, report.shares, report.statistics) == (1, 1, True)
+    after = built(warehouse)
+    assert {n for n in before if after[n] != before[n]} == {
+        "cell_statistics/all.parquet",
+        "cell_statistics/inputs.json",
+    }
+    (row,) = pq.read_table(warehouse.path("built/cell_statistics/all.parquet")).to_pylist()
+    assert row["trials"] == 3
+
+
+def test_what_is_built_can_be_deleted_and_comes_back_the_same(warehouse):
+    build(warehouse)
+    before = {n: c for n, (_, c) in built(warehouse).items()}
+    for name in before:
+        os.unlink(warehouse.path(f"built/{name}"))
+    build(warehouse)
+    assert {n: c for n, (_, c) in built(warehouse).items()} == before
+
+
+def test_a_broken_built_file_is_built_again(warehouse):
+    build(warehouse)
+    before = {n: c for n, (_, c) in built(warehouse).items()}
+    warehouse.write(f"built/{max(before)}", b"PAR1 half a file")
+    report = build(warehouse)
+    assert "not a whole Parquet file" in report.warnings[0]
+    assert {n: c for n, (_, c) in built(warehouse).items()} == before
+    assert build(warehouse).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("trials/broken.json", b"{", "not a trial manifest"),
+        ("trials/newer.json", b'{"schema_version": 99}', "newer joulemark"),
+        ("power/node-a/zzz.parquet", b"PAR1", "not a whole Parquet file"),
+        ("requests/zzz.parquet", b"", "not a whole Parquet file"),
+        ("sweeps/made-up/site.json", b"[1]", "not a site record"),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(warehouse, name, content, says):
+    warehouse.write(name, content)
+    with open_warehouse(warehouse) as connection:
+        assert [name in w and says in w for w in connection.warnings] == [True]
+        assert connection.sql("from leaderboard").num_rows == 1
+        assert connection.sql("from power").num_rows > 0
+        assert connection.sql("from requests").num_rows > 0
+
+
+def test_a_file_of_a_newer_schema_is_left_out(warehouse):
+    name = warehouse.list("power", ".parquet")[0]
+    table = pq.read_table(warehouse.path(name))
+    newer = table.replace_schema_metadata(table.schema.metadata | {SCHEMA_VERSION_KEY: b"99"})
+    pq.write_table(newer, warehouse.path("power/node-a/newer.parquet"))
+    with open_warehouse(warehouse) as connection:
+        assert "upgrade joulemark" in connection.warnings[0]
+        assert connection.sql("from leaderboard").num_rows == 1
+
+
+def test_broken_pages_behind_a_whole_footer(warehouse):
+    name = warehouse.list("power", ".parquet")[0]
+    path = Path(warehouse.path(name))
+    content = bytearray(path.read_bytes())
+    content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
+    path.write_bytes(bytes(content))
+    report = build(warehouse)
+    assert len(report.warnings) == 1
+    assert name in report.warnings[0]
+    with open_warehouse(warehouse) as connection:
+        assert connection.sql("select reasons from failures").to_pylist() == [{"reasons": ["no_power"]}]
+
+
+def test_the_second_commit_of_a_trial_is_not_counted(warehouse):
+    first = manifest(Spec(), 1_760_000_000_123_457)
+    assert not commit(warehouse, replace(first, error="another cluster"))
+    report = build(warehouse)
+    assert report.energies == 2
+    with open_warehouse(warehouse) as connection:
+        assert connection.sql("from trials").num_rows == 2
+        assert connection.sql("from manifests where duplicate_of is not null").num_rows == 1
+
+
+def test_a_trial_without_requests_is_there_and_invalid(warehouse):
+    truth = add_trial(warehouse, Spec(quantization="f16"), 9)
+    os.unlink(warehouse.path(f"requests/{truth.trial}.parquet"))
+    with open_warehouse(warehouse) as connection:
+        (row,) = connection.sql("from failures").to_pylist()
+        assert row["reasons"] == ["window_too_short"]
+        rows = connection.sql(f"from request_energy where trial = '{truth.trial}'").to_pylist()
+    assert [(r["request"], round(r["energy_j"], 6)) for r in rows] == [(None, 500.0)]
+
+
+def test_where_nothing_can_be_written_the_last_build_is_used(warehouse, monkeypatch):
+    build(warehouse)
+    add_trial(warehouse, Spec(quantization="f16"), 9)
+
+    def refuse(*_args, **_more):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("joulemark.warehouse.store.location.os.replace", refuse)
+    with open_warehouse(warehouse) as connection:
+        assert "newest trials are not in the figures" in connection.warnings[0]
+        assert "Permission denied" in connection.warnings[0]
+        assert connection.sql("from leaderboard").num_rows == 1
+        assert connection.sql("from trials").num_rows == 3
+
+
+def test_built_files_fit_their_schemas(warehouse):
+    build(warehouse)
+    for dataset in ("trial_energy", "request_energy", "cell_statistics"):
+        for name in warehouse.list(f"built/{dataset}", ".parquet"):
+            schema = pq.read_schema(warehouse.path(name))
+            assert (schema.names, schema.metadata) == (DATASETS[dataset].arrow.names, DATASETS[dataset].arrow.metadata)
+            assert [f.nullable for f in schema] == [c.nullable for c in DATASETS[dataset].columns]
