@@ -140,6 +140,21 @@ def test_versions_are_exact_by_place_by_sweep_and_by_value():
     assert version(both, "engines: {vllm: {version: '0.31.0'}}") == "0.30.0"
 
 
+def test_any_is_what_the_place_has():
+    text = f"{HEAD}matrix: {{model: tiny-dense, engine: [llamacpp, vllm], accelerator: [any, H200]}}\n"
+    sweep = parse_sweep(text + "exclude: [{accelerator: H200}]", "s")
+    found = expand(sweep, any_accelerator="H100").cells
+    assert [c.deployment.accelerator for c in found] == ["cpu", "H100"]
+    named = expand(parse_sweep(f"{HEAD}matrix: {{model: tiny-dense, engine: vllm, accelerator: H100}}", "s")).cells
+    assert named[0].cell_id == found[1].cell_id
+    without = parse_sweep(text + "exclude: [{accelerator: any, engine: vllm}]", "s")
+    left = expand(without, any_accelerator="H100").cells
+    assert [(c.deployment.engine.name, c.deployment.accelerator) for c in left] == [
+        ("llamacpp", "cpu"),
+        ("vllm", "H200"),
+    ]
+
+
 def test_arguments_later_over_earlier_in_one_spelling():
     found = cells_of(
         "{model: tiny-dense, engine: {name: vllm, args: {max_num_seqs: 4}}, engine.block-size: [16, null]}",

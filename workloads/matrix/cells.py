@@ -58,14 +58,18 @@ class CellMaker:
             self._models[ask] = reference, facts
         return self._models[ask]
 
+    def accelerator(self, engine: KnownEngine, asked: str) -> str:
+        """Return what ``asked`` stands for: ``any`` is the CPU for an engine that knows nothing else."""
+        if asked != "any":
+            return asked
+        return "cpu" if engine.weights_format == "gguf" else self.any_accelerator
+
     def candidate(self, point: Point) -> Candidate:
         """Return the cell of ``point``, and why it cannot be asked for where that is so."""
         model, facts = self.model(point["model"])
         engine_ask: EngineAsk = point.get("engine", EngineAsk(DEFAULT_ENGINE))
         engine = engine_named(engine_ask.name)
-        accelerator = point.get("accelerator", "any")
-        if accelerator == "any":
-            accelerator = "cpu" if engine.weights_format == "gguf" else self.any_accelerator
+        accelerator = self.accelerator(engine, point.get("accelerator", "any"))
         on_cpu = accelerator == "cpu"
         quantization = point.get("quantization") or default_quantization(model, engine.weights_format)
         settings = self.sweep.engines.get(engine.name, EngineSettings())

@@ -28,6 +28,8 @@ def _agrees(axis: str, wanted: Any, candidate: Candidate, maker: CellMaker) -> b
         return _has_fields(deployment.parallel if axis == "parallel" else candidate.cell.workload, wanted)
     if axis == "kv_type" and wanted == "auto":
         wanted = engine_named(deployment.engine.name).default_kv_type
+    if axis == "accelerator" and wanted == "any":
+        wanted = maker.accelerator(engine_named(deployment.engine.name), "any")
     return bool(_value(axis, candidate) == wanted)
 
 
