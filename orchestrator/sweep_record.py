@@ -8,7 +8,6 @@ from typing import Any
 from joulemark.orchestrator.sweep_work import SweepWork
 from joulemark.warehouse.store.layout import SWEEPS
 from joulemark.warehouse.store.location import Warehouse
-from joulemark.workloads.site import Price
 
 
 def store(warehouse: Warehouse, work: SweepWork) -> None:
@@ -21,15 +20,6 @@ def store(warehouse: Warehouse, work: SweepWork) -> None:
 
 
 def _prices(work: SweepWork) -> dict[str, Any]:
-    """Return the prices in one row. Where the sweep's accelerators have different prices, ``gpu_hour`` is NULL."""
-    labels = {c.deployment.accelerator for c in work.expansion.cells if not c.deployment.on_cpu}
-    found: set[Price | None] = {work.site.gpu_price(label) for label in labels}
-    price = found.pop() if len(found) == 1 else None
-    return {
-        "gpu_hour": price.per_hour if price else None,
-        "includes_power": price.includes_power if price else None,
-        "electricity_per_kwh": work.site.electricity_per_kwh,
-        "pue": work.site.pue,
-        "currency": work.site.currency,
-        "as_of": work.site.as_of.isoformat() if work.site.as_of else None,
-    }
+    """Return the prices in one row. Where the sweep's accelerators have different prices, those are NULL."""
+    records = [work.site.price_record(a) for a in sorted({c.deployment.accelerator for c in work.expansion.cells})]
+    return {key: value if all(r[key] == value for r in records) else None for key, value in records[0].items()}

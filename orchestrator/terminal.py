@@ -109,7 +109,7 @@ def duration(seconds: float) -> str:
 
 def _step(doing: str) -> str:
     """Return what a node does without the numbers that change all the time."""
-    return doing.split(",")[0].split("(")[0]
+    return doing.split(",", maxsplit=1)[0].split("(", maxsplit=1)[0]
 
 
 def _node_text(node: NodeLine) -> str:

@@ -57,6 +57,11 @@ class Vllm:
     failures: tuple[FailurePattern, ...] = (
         PORT_TAKEN,
         FailurePattern(
+            r"no attribute 'cpu_gemm_wna16'",
+            "unsupported",
+            "this CPU lacks AVX-512, which vLLM's 4-bit kernels for the CPU need: exclude w4a16 here",
+        ),
+        FailurePattern(
             r"No available memory for the cache blocks|less than desired (GPU|CPU) memory utilization"
             r"|KV cache is needed, which is larger than the available",
             "out_of_memory",
