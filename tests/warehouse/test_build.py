@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,14 @@ from joulemark.warehouse.store.manifests import commit
 def built(warehouse):
     root = Path(warehouse.root) / "built"
     return {str(p.relative_to(root)): (p.stat().st_ino, p.read_bytes()) for p in root.rglob("*") if p.is_file()}
+
+
+def break_pages(path):
+    """Overwrite the pages of a file and leave its footer whole."""
+    content = bytearray(path.read_bytes())
+    pages = len(content) - pq.read_metadata(path).serialized_size - 8
+    content[4 : pages // 2] = bytes(pages // 2 - 4)
+    path.write_bytes(bytes(content))
 
 
 @pytest.fixture
@@ -104,15 +114,35 @@ def test_a_file_of_a_newer_schema_is_left_out(warehouse):
 
 def test_broken_pages_behind_a_whole_footer(warehouse):
     name = warehouse.list("power", ".parquet")[0]
-    path = Path(warehouse.path(name))
-    content = bytearray(path.read_bytes())
-    content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
-    path.write_bytes(bytes(content))
+    break_pages(Path(warehouse.path(name)))
     report = build(warehouse)
     assert len(report.warnings) == 1
     assert name in report.warnings[0]
     with open_warehouse(warehouse) as connection:
         assert connection.sql("select reasons from failures").to_pylist() == [{"reasons": ["no_power"]}]
+
+
+def test_broken_pages_of_one_trial_s_requests_do_not_stop_the_others(warehouse):
+    truth = add_trial(warehouse, Spec(quantization="f16"), 9)
+    break_pages(Path(warehouse.path(f"requests/{truth.trial}.parquet")))
+    for _ in range(2):
+        with open_warehouse(warehouse) as connection:
+            assert [truth.trial in w and "cannot be read" in w for w in connection.warnings] == [True]
+            assert connection.sql("from leaderboard").num_rows == 1
+            assert connection.sql("from failures").num_rows == 1
+
+
+def test_two_builds_at_once(warehouse):
+    for i in range(6):
+        add_trial(warehouse, Spec(model=f"m{i}"), 10 + i)
+    script = (
+        "import sys; from joulemark.warehouse.query.open import open_warehouse as o; print(o(sys.argv[1]).warnings)"
+    )
+    command = [sys.executable, "-c", script, warehouse.root]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [p.communicate()[0] for p in running] == ["()\n"] * 3
+    report = build(warehouse)
+    assert (report.energies, report.shares, report.statistics, report.warnings) == (0, 0, False, ())
 
 
 def test_the_second_commit_of_a_trial_is_not_counted(warehouse):

@@ -21,7 +21,7 @@ from joulemark.warehouse.build.shares import request_energy_rows
 from joulemark.warehouse.build.trial_energy import trial_energy_rows
 from joulemark.warehouse.errors import WarehouseError
 from joulemark.warehouse.query.connection import connect
-from joulemark.warehouse.query.snapshot import Snapshot, take
+from joulemark.warehouse.query.snapshot import Snapshot, take, without_unreadable
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.schema.trial import TrialManifest
@@ -57,25 +57,16 @@ def build(warehouse: Warehouse) -> BuildReport:
         _write(
             warehouse, "trial_energy", trial_file("trial_energy", manifest.trial), trial_energy_rows(manifest, reader)
         )
-    snapshot = _with(snapshot, "trial_energy", energies)
+    snapshot = _with(snapshot, "trial_energy", [trial_file("trial_energy", m.trial) for m in energies])
     shares = _missing(snapshot, "request_energy", counted)
-    statistics = _statistics_inputs(counted, snapshot)
-    fresh = statistics == _last_inputs(warehouse) and STATISTICS in snapshot.files["cell_statistics"]
-    if shares or not fresh:
-        connection = connect(snapshot)
-        try:
-            _build_shares(warehouse, connection, shares, reader)
-            if not fresh:
-                _build_statistics(warehouse, connection, statistics)
-        except duckdb.Error as error:
-            # A file with a whole footer and broken pages: only reading all of it shows that.
-            reader.warnings.append(f"shares and statistics not built: {str(error).splitlines()[0]}")
-        finally:
-            connection.close()
-    warnings = (*snapshot.warnings, *reader.warnings)
-    if energies or shares or not fresh:
-        snapshot = take(warehouse)
-    return BuildReport(len(energies), len(shares), not fresh, warnings, snapshot)
+    try:
+        snapshot, statistics = _derive(snapshot, shares, reader)
+    except duckdb.Error:
+        # A file with a whole footer and broken pages: only reading all of it shows that.
+        snapshot = without_unreadable(snapshot, ("requests", "trial_energy"))
+        snapshot, statistics = _derive(snapshot, shares, reader)
+    snapshot = replace(snapshot, warnings=(*snapshot.warnings, *reader.warnings))
+    return BuildReport(len(energies), len(shares), statistics, snapshot.warnings, snapshot)
 
 
 def _missing(snapshot: Snapshot, dataset: str, manifests: Iterable[TrialManifest]) -> list[TrialManifest]:
@@ -83,10 +74,10 @@ def _missing(snapshot: Snapshot, dataset: str, manifests: Iterable[TrialManifest
     return [m for m in manifests if trial_file(dataset, m.trial) not in there]
 
 
-def _with(snapshot: Snapshot, dataset: str, written: list[TrialManifest]) -> Snapshot:
-    names = {trial_file(dataset, m.trial) for m in written}
-    files = tuple(sorted(names | set(snapshot.files[dataset])))
-    skipped = tuple(n for n in snapshot.skipped[dataset] if n not in names)
+def _with(snapshot: Snapshot, dataset: str, written: list[str]) -> Snapshot:
+    """Return the snapshot with files that were just written."""
+    files = tuple(sorted({*written, *snapshot.files[dataset]}))
+    skipped = tuple(n for n in snapshot.skipped[dataset] if n not in written)
     return replace(snapshot, files=snapshot.files | {dataset: files}, skipped=snapshot.skipped | {dataset: skipped})
 
 
@@ -95,22 +86,35 @@ def _write(warehouse: Warehouse, dataset: str, name: str, rows: list[dict[str, A
     write_table(warehouse, DATASETS[dataset], name, pa.Table.from_pylist(rows, schema=schema))
 
 
-def _build_shares(
-    warehouse: Warehouse, connection: duckdb.DuckDBPyConnection, manifests: list[TrialManifest], reader: PowerReader
-) -> None:
-    for manifest, rows in request_energy_rows(connection, manifests, reader):
-        _write(warehouse, "request_energy", trial_file("request_energy", manifest.trial), rows)
+def _derive(snapshot: Snapshot, shares: list[TrialManifest], reader: PowerReader) -> tuple[Snapshot, bool]:
+    """Write what is computed from the views; return the new snapshot, and whether statistics were computed.
+
+    Raises duckdb.Error where a file cannot be read.
+    """
+    warehouse = snapshot.warehouse
+    inputs = _statistics_inputs(snapshot)
+    fresh = inputs == _last_inputs(warehouse) and STATISTICS in snapshot.files["cell_statistics"]
+    if fresh and not shares:
+        return snapshot, False
+    written = []
+    connection = connect(snapshot)
+    try:
+        for manifest, rows in request_energy_rows(connection, shares, reader):
+            written.append(trial_file("request_energy", manifest.trial))
+            _write(warehouse, "request_energy", written[-1], rows)
+        if not fresh:
+            _write(warehouse, "cell_statistics", STATISTICS, cell_statistics_rows(connection))
+            warehouse.write(STATISTICS_INPUTS, msgspec.json.encode({"inputs": inputs}))
+    finally:
+        connection.close()
+    snapshot = _with(snapshot, "request_energy", written)
+    return (snapshot if fresh else _with(snapshot, "cell_statistics", [STATISTICS])), not fresh
 
 
-def _build_statistics(warehouse: Warehouse, connection: duckdb.DuckDBPyConnection, inputs: str) -> None:
-    _write(warehouse, "cell_statistics", STATISTICS, cell_statistics_rows(connection))
-    warehouse.write(STATISTICS_INPUTS, msgspec.json.encode({"inputs": inputs}))
-
-
-def _statistics_inputs(manifests: list[TrialManifest], snapshot: Snapshot) -> str:
+def _statistics_inputs(snapshot: Snapshot) -> str:
     """Return a digest of all that the statistics depend on: which trials there are, and with which records."""
-    requests = set(snapshot.files["requests"])
-    return content_id([[m.trial, m.started_us, trial_file("requests", m.trial) in requests] for m in manifests])
+    trials = [[m.trial, m.started_us] for m in snapshot.manifests if m.duplicate_of is None]
+    return content_id([trials, snapshot.files["requests"], snapshot.files["trial_energy"]])
 
 
 def _last_inputs(warehouse: Warehouse) -> str | None:

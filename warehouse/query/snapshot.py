@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
@@ -61,6 +61,28 @@ def take(warehouse: Warehouse) -> Snapshot:
         skipped[name] = tuple(n for n in found if n not in good)
     by_sweep = {name.split("/")[1]: site for name, site in sites.items()}
     return Snapshot(warehouse, tuple(manifests.values()), by_sweep, files, skipped, tuple(warnings))
+
+
+def without_unreadable(snapshot: Snapshot, datasets: Iterable[str]) -> Snapshot:
+    """Return the snapshot without files of these datasets whose pages cannot be read, warned of by name.
+
+    It reads all of them, so it is for when a query has failed.
+    """
+    warnings = list(snapshot.warnings)
+    files, skipped = dict(snapshot.files), dict(snapshot.skipped)
+    for name in datasets:
+        good = _each(files[name], lambda n: _read(snapshot.warehouse, n), warnings)
+        skipped[name] = (*skipped[name], *(n for n in files[name] if n not in good))
+        files[name] = tuple(good)
+    return replace(snapshot, files=files, skipped=skipped, warnings=tuple(warnings))
+
+
+def _read(warehouse: Warehouse, name: str) -> bool:
+    try:
+        pq.read_table(warehouse.path(name), filesystem=warehouse.filesystem)
+    except (OSError, pa.ArrowException) as error:
+        raise WarehouseError(f"{name}: cannot be read: {str(error).splitlines()[0]}") from error
+    return True
 
 
 def _each(names: Iterable[str], look: Callable[[str], T], warnings: list[str]) -> dict[str, T]:
