@@ -10,7 +10,7 @@ from joulemark.agents.client.process import ClientProcess
 from joulemark.agents.spool.segment import read_segment
 
 sys.path.insert(0, str(Path(__file__).parent))
-from scripted_server import Script, ScriptedServer  # noqa: E402 -- beside this file
+from scripted_server import Script, ScriptedServer
 
 
 def job(server, spool, **changes):
@@ -77,7 +77,7 @@ def test_rows_are_the_scripts_truth(tmp_path, reuse):
 def test_prompts_come_from_the_seeds_alone(tmp_path):
     prompts = []
     for seed in (2, 2, 3):
-        _, rows, bodies = run(lambda *_: Script(STEADY), tmp_path / f"{len(prompts)}", prompt_seed=seed, concurrency=1)
+        _, _, bodies = run(lambda *_: Script(STEADY), tmp_path / f"{len(prompts)}", prompt_seed=seed, concurrency=1)
         prompts.append([b["prompt"] for b in bodies][:5])
     assert prompts[0] == prompts[1] != prompts[2]
 
@@ -116,9 +116,7 @@ def test_a_server_that_never_serves_is_said_and_not_hammered(tmp_path):
 
 
 def test_requests_that_do_not_end_in_the_drain_are_cancelled_rows(tmp_path):
-    result, rows, _ = run(
-        lambda _, n: Script(STEADY, end="stall") if n > 40 else Script(STEADY), tmp_path, drain_s=0.3
-    )
+    result, rows, _ = run(lambda _, n: Script(STEADY, end="stall") if n > 40 else Script(STEADY), tmp_path, drain_s=0.3)
     assert isinstance(result, Done)
     assert [r["status"] for r in rows].count("cancelled") >= 1
     assert "not_steady" not in result.reasons

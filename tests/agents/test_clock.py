@@ -13,9 +13,7 @@ def test_all_processes_share_the_first_anchor(tmp_path):
         "import json,sys,dataclasses,pathlib;from joulemark.agents.clock import NodeClock;"
         "print(json.dumps(dataclasses.asdict(NodeClock.of_this_node(pathlib.Path(sys.argv[1])))))"
     )
-    started = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(4)
-    ]
+    started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(4)]
     anchors = {json.dumps(json.loads(p.communicate()[0])) for p in started}
     assert len(anchors) == 1
     assert NodeClock.of_this_node(tmp_path) == NodeClock(**json.loads(anchors.pop()))

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import raw  # noqa: E402 -- beside this file
+import raw
 
 pytestmark = pytest.mark.engine
 

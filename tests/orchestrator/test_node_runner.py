@@ -149,7 +149,7 @@ def test_stopping_finishes_the_running_trial_and_starts_no_more():
         return real(order)
 
     agent.run_trial = run_trial
-    manifests, now, _ = run(agent, repeats=3, stopping=stopping)
+    manifests, _, _ = run(agent, repeats=3, stopping=stopping)
     assert len(manifests) == 1
     assert not agent.running
 
