@@ -62,8 +62,9 @@ def test_rows_are_the_scripts_truth(tmp_path, reuse):
         assert sum(row["chunk_dt_us"]) == us(row["last_token_at"]) - us(row["sent_at"])
         assert row["first_token_at"] >= row["sent_at"]
         assert row["ended_at"] >= row["last_token_at"]
-        assert us(row["first_token_at"]) - us(row["sent_at"]) >= 20_000
-        assert us(row["last_token_at"]) - us(row["first_token_at"]) >= 19_000
+        assert us(row["first_token_at"]) - us(row["sent_at"]) >= 19_000
+        # The script sleeps 40 ms before its last token; a busy machine can only make that longer.
+        assert us(row["last_token_at"]) - us(row["sent_at"]) >= 39_000
     assert len(bodies) == len(rows)
     assert all(b["ignore_eos"] and b["max_tokens"] == 6 and len(b["prompt"]) == 7 for b in bodies)
     assert all(b["stream_options"] == {"include_usage": True, "continuous_usage_stats": True} for b in bodies)
