@@ -59,7 +59,7 @@ class ClientTrial:
                 window = await self._measure(loop)
             finally:
                 loop.open = False
-                self.say(Progress("drain", 0.0, self.job.drain_s))
+                self.say(Progress("drain", 0.0, 0.0))
                 _, late = await asyncio.wait(streams, timeout=self.job.drain_s)
                 for stream in late:
                     stream.cancel()
