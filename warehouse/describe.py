@@ -48,7 +48,7 @@ MANIFEST_FIELDS = {
 """Meaning of every field of `TrialManifest`."""
 
 SITE_FIELDS = {
-    "gpu_hour": "price of one GPU for one hour",
+    "gpu_hour": "price of one GPU for one hour, or of one node where the engines ran on the CPU",
     "electricity_per_kwh": "price of electricity [1/kWh]",
     "pue": "power usage effectiveness of the place",
     "includes_power": "whether the GPU-hour includes electricity",

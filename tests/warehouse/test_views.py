@@ -244,14 +244,18 @@ def test_cost_of_a_million_tokens(tmp_path):
 def test_cost_at_the_stored_prices(tmp_path):
     warehouse = Warehouse.at(tmp_path)
     truth = add_trial(warehouse, Spec(), 0)
-    site = {"gpu_hour": None, "electricity_per_kwh": 0.3, "pue": 1.5, "includes_power": True}
+    site = {"gpu_hour": 0.4, "electricity_per_kwh": 0.3, "pue": 1.5, "includes_power": False}
     site |= {"currency": "EUR", "as_of": "2026-01-01"}
     warehouse.write("sweeps/made-up/site.json", json.dumps(site).encode())
+    warehouse.write("sweeps/unknown/site.json", json.dumps(site | {"gpu_hour": None}).encode())
+    add_trial(warehouse, Spec(repeat=1, sweep="unknown"), 1)
     with open_warehouse(warehouse) as connection:
-        (row,) = connection.sql("from trial_cost").to_pylist()
-    assert row["gpu_cost"] == 0
+        row, unknown = connection.sql("from trial_cost order by trial").to_pylist()
+    assert (unknown["device_cost"], unknown["cost_per_million_tokens"]) == (None, None)
+    assert row["device_cost"] == pytest.approx(10 / 3600 * 0.4)
     assert row["electricity_cost"] == pytest.approx(truth.window_j / 3.6e6 * 1.5 * 0.3)
-    assert row["cost_per_million_tokens"] == pytest.approx(row["electricity_cost"] / truth.output_tokens * 1e6)
+    whole = row["device_cost"] + row["electricity_cost"]
+    assert row["cost_per_million_tokens"] == pytest.approx(whole / truth.output_tokens * 1e6)
     assert (row["currency"], row["prices_as_of"]) == ("EUR", "2026-01-01")
 
 

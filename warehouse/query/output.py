@@ -16,6 +16,8 @@ from joulemark.warehouse.errors import BadInput
 from joulemark.warehouse.query.text import Column, fitted, lines
 
 KINDS = ("table", "csv", "json", "parquet")
+LARGE = 1e6
+"""From here on, floats are shown without decimals."""
 TERMINAL_ROWS = 200
 """More rows than this are cut on a terminal, and it says so; files and pipes get all."""
 
@@ -42,7 +44,7 @@ def as_text(table: pa.Table, width: int | None = None) -> str:
     """Return the rows as aligned text; on a terminal only what fits, with a line that says what was left out."""
     shown = table.slice(0, TERMINAL_ROWS) if width else table
     columns = [
-        Column(name, [_cell(v, short=width is not None) for v in shown[name].to_pylist()], _is_number(field.type))
+        Column(name, [_cell(v) for v in shown[name].to_pylist()], _is_number(field.type))
         for name, field in zip(table.column_names, table.schema, strict=True)
     ]
     kept = fitted(columns, width)
@@ -76,11 +78,11 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _cell(value: Any, *, short: bool) -> str:
+def _cell(value: Any) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, float):
-        return f"{value:.5g}" if short else repr(value)
+        return f"{value:.0f}" if abs(value) >= LARGE else f"{value:.6g}"
     if isinstance(value, dt.datetime):
         return value.isoformat(" ").replace("+00:00", "Z")
     if isinstance(value, list) and all(isinstance(v, str) for v in value):

@@ -25,7 +25,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Site:
-    """Prices of the place where a sweep ran, as stored in ``sweeps/<sweep>/site.json``. NULL: not known."""
+    """Prices of the place where a sweep ran, as stored in ``sweeps/<sweep>/site.json``. None: not known.
+
+    ``gpu_hour`` is the price of a GPU for an hour, or of a node where the sweep ran on the CPU.
+    """
 
     gpu_hour: float | None = None
     electricity_per_kwh: float | None = None

@@ -1,5 +1,5 @@
--- What the output tokens of a valid trial cost at the prices stored with its sweep (sweeps/<sweep>/site.json). GPU-hours
--- and electricity stay apart; NULL where a price is not known. A trial on the CPU has no GPU-hours: only electricity.
+-- What the output tokens of a valid trial cost at the prices stored with its sweep (sweeps/<sweep>/site.json). Hours of
+-- devices and electricity stay apart; NULL where a price is not known. A trial on the CPU pays for the hours of its nodes.
 --
 -- sweep: sweep
 -- cell: cell
@@ -7,10 +7,10 @@
 -- boundary: boundary whose energy is paid for
 -- fidelity: how the energy arises
 -- output_tokens: tokens received in the window
--- gpu_hours: GPUs x length of the window [h]
+-- device_hours: GPUs x length of the window, or nodes x its length where the engine runs on the CPU [h]
 -- electricity_kwh: energy of the window, times the PUE [kWh]
--- gpu_cost: GPU-hours x price
--- electricity_cost: electricity x price; 0 where the GPU-hour includes power
+-- device_cost: device-hours x price
+-- electricity_cost: electricity x price; 0 where the price of the hour includes power
 -- cost_per_million_tokens: both together, for a million output tokens
 -- tokens_per_unit: output tokens for one unit of the currency
 -- currency: currency
@@ -21,10 +21,10 @@ WITH parts AS (
     r.*,
     s.currency,
     s.as_of,
-    r.devices * r.window_s / 3600 AS gpu_hours,
+    s.gpu_hour,
+    CASE WHEN r.devices > 0 THEN r.devices ELSE len(r.nodes) END * r.window_s / 3600 AS device_hours,
     electricity_kwh(r.energy_j, r.boundary, s.pue) AS kwh,
-    CASE WHEN r.devices = 0 THEN 0 ELSE r.devices * r.window_s / 3600 * s.gpu_hour END AS gpu_cost,
-    CASE WHEN s.includes_power AND r.devices > 0 THEN 0
+    CASE WHEN s.includes_power THEN 0
       ELSE electricity_kwh(r.energy_j, r.boundary, s.pue) * s.electricity_per_kwh END AS electricity_cost
   FROM trial_results AS r
   JOIN sites AS s ON s.sweep = r.sweep
@@ -37,12 +37,12 @@ SELECT
   boundary,
   fidelity,
   output_tokens,
-  gpu_hours,
+  device_hours,
   kwh AS electricity_kwh,
-  gpu_cost,
+  device_hours * gpu_hour AS device_cost,
   electricity_cost,
-  (gpu_cost + electricity_cost) / output_tokens * 1e6 AS cost_per_million_tokens,
-  output_tokens / nullif(gpu_cost + electricity_cost, 0) AS tokens_per_unit,
+  (device_hours * gpu_hour + electricity_cost) / output_tokens * 1e6 AS cost_per_million_tokens,
+  output_tokens / nullif(device_hours * gpu_hour + electricity_cost, 0) AS tokens_per_unit,
   currency,
   as_of AS prices_as_of
 FROM parts;
