@@ -31,7 +31,7 @@ class Recorder:
     power: SegmentWriter
     rounds: SegmentWriter
     tallies: dict[str, Tally] = field(default_factory=dict)
-    processes: tuple[ProcessClock, ...] = ()
+    processes: tuple[ProcessClock, ...] = field(default_factory=lambda: _process_clocks())
     power_rows: PowerRows = field(init=False)
     _channels: dict[tuple[str, Channel], int] = field(default_factory=dict)
 
@@ -45,15 +45,12 @@ class Recorder:
         """Make the ring; segments appear when there is something to write."""
         spool.mkdir(parents=True, exist_ok=True)
         ring = Ring.create(spool / f"{POWER.name}-{run}{SUFFIX}", clock.boot, node)
-        now_ns = time.monotonic_ns()
-        processes = tuple(ProcessClock(n, c, now_ns) for n, c in zip(PROCESSES, _cpu_of_processes_ns(), strict=True))
         return cls(
             node,
             clock,
             ring,
             SegmentWriter(POWER, spool, f"{POWER.name}-{run}"),
             SegmentWriter(ROUNDS, spool, f"{ROUNDS.name}-{run}"),
-            processes=processes,
         )
 
     def add(self, meter: str, t_us: int, readings: Sequence[Reading]) -> None:
@@ -106,6 +103,11 @@ class Recorder:
         if end > ring.flushed:
             self.power.write(self.power_rows.batch(ring.flushed, end))
             ring.flushed = end
+
+
+def _process_clocks() -> tuple[ProcessClock, ...]:
+    now_ns = time.monotonic_ns()
+    return tuple(ProcessClock(n, cpu, now_ns) for n, cpu in zip(PROCESSES, _cpu_of_processes_ns(), strict=True))
 
 
 def _cpu_of_processes_ns() -> tuple[int | None, int | None]:
