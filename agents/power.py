@@ -11,7 +11,8 @@ from joulemark.agents.sampler.process import SamplerProcess
 from joulemark.agents.sampler.protocol import SamplerConfig
 from joulemark.agents.spool.seal import leftovers, seal
 from joulemark.agents.trial import settle
-from joulemark.warehouse.schema.traces import POWER
+from joulemark.warehouse.schema.columns import Dataset
+from joulemark.warehouse.schema.traces import DEVICE_STATE, POWER
 from joulemark.warehouse.schema.trial import Trace
 from joulemark.warehouse.store.layout import segment_file
 from joulemark.warehouse.store.location import Warehouse
@@ -37,7 +38,7 @@ class PowerTrace:
         sampler.start()
         trace = cls(config.node, spool, warehouse, sampler)
         for segment in left:
-            if segment.name.startswith(POWER.name):
+            if _dataset(segment) is not None:
                 trace._seal_one(segment)
             else:
                 # Requests of a trial that never got its manifest: the trial will be run again under another name.
@@ -48,17 +49,22 @@ class PowerTrace:
         """Seal everything sampled up to now, including a reading after this call."""
         with self._sealing:
             settle(self.sampler.config.period_s)
-            segment = self.sampler.rotate()
-            trace = self._seal_one(segment) if segment else None
-            return [trace] if trace else []
+            return [t for s in self.sampler.rotate() if (t := self._seal_one(s)) is not None]
 
     def close(self) -> None:
         """End sampling and seal the rest."""
         with self._sealing:
             self.sampler.stop()
             for segment in leftovers(self.spool):
-                if segment.name.startswith(POWER.name):
+                if _dataset(segment) is not None:
                     self._seal_one(segment)
 
     def _seal_one(self, segment: Path) -> Trace | None:
-        return seal(self.warehouse, POWER, segment, segment_file(POWER.name, self.node, segment.stem))
+        dataset = _dataset(segment)
+        assert dataset is not None
+        return seal(self.warehouse, dataset, segment, segment_file(dataset.name, self.node, segment.stem))
+
+
+def _dataset(segment: Path) -> Dataset | None:
+    """Return which of the node's continuous traces a segment belongs to, None for a trial's own."""
+    return next((d for d in (POWER, DEVICE_STATE) if segment.name.startswith(f"{d.name}-")), None)

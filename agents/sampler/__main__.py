@@ -14,14 +14,18 @@ from joulemark.agents.clock import NodeClock
 from joulemark.agents.meters.cpu_model import CpuModelMeter
 from joulemark.agents.meters.discover import discover
 from joulemark.agents.meters.meter import Meter, Reading
+from joulemark.agents.meters.nvml.device_state import DeviceStates
+from joulemark.agents.meters.nvml.meter import NvmlMeter
 from joulemark.agents.priority import prefer_me
 from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, line
 from joulemark.agents.spool.segment import SegmentWriter
 from joulemark.warehouse.errors import JoulemarkError
-from joulemark.warehouse.schema.traces import POWER
+from joulemark.warehouse.schema.traces import DEVICE_STATE, POWER
 from joulemark.warehouse.units import MW_PER_W
 
 REPORT_S = 0.5
+PARTS = frozenset({"gpu_memory", "gpu_module", "nvml-average"})
+"""Scopes and meters whose watts are in another's already, and left out of the watts that are shown."""
 
 
 class Sampler:
@@ -31,7 +35,11 @@ class Sampler:
         self.config = config
         self.clock = NodeClock.of_this_node()
         self.meters, warnings = discover(config.cpu_watts)
-        self.writer = SegmentWriter(POWER, Path(config.spool), f"power-{self.clock.boot[:8]}-{os.getpid()}")
+        mark = f"{self.clock.boot[:8]}-{os.getpid()}"
+        self.writer = SegmentWriter(POWER, Path(config.spool), f"{POWER.name}-{mark}")
+        self.state_writer = SegmentWriter(DEVICE_STATE, Path(config.spool), f"{DEVICE_STATE.name}-{mark}")
+        gpus = next((m.gpus for m in self.meters if isinstance(m, NvmlMeter)), None)
+        self.states = DeviceStates(config.node, self.clock, gpus) if gpus is not None else None
         self._report_at = 0.0
         _say(Report("ready", meters={m.name: _described(m) for m in self.meters}, warnings=tuple(warnings)))
 
@@ -49,6 +57,7 @@ class Sampler:
                 *orders, waiting = (waiting + received).split(b"\n")
                 if not received or not all(self._obey(msgspec.json.decode(o, type=Order)) for o in orders):
                     self.writer.rotate()
+                    self.state_writer.rotate()
                     return
 
     def _tick(self) -> None:
@@ -59,8 +68,11 @@ class Sampler:
             instant_us = self.clock.at_us((before_ns + time.monotonic_ns()) // 2)
             for reading in readings:
                 self.writer.add(self._row(meter.name, instant_us, reading))
-                if reading.power_mw is not None and reading.channel.scope != "gpu_memory":
+                if reading.power_mw is not None and meter.name not in PARTS and reading.channel.scope not in PARTS:
                     watts = (watts or 0.0) + reading.power_mw / MW_PER_W
+        if self.states is not None:
+            for row in self.states.due(time.monotonic()):
+                self.state_writer.add(row)
         if watts is not None and time.monotonic() >= self._report_at:
             self._report_at = time.monotonic() + REPORT_S
             _say(Report("watts", watts=round(watts, 2)))
@@ -84,10 +96,12 @@ class Sampler:
             for meter in self.meters:
                 if isinstance(meter, CpuModelMeter):
                     meter.tree.watch(order.pids)
+            if self.states is not None:
+                self.states.watch(order.pids)
             _say(Report("watching"))
         elif order.do == "rotate":
-            segment = self.writer.rotate()
-            _say(Report("rotated", segment=str(segment) if segment else None))
+            segments = [str(s) if s else None for s in (self.writer.rotate(), self.state_writer.rotate())]
+            _say(Report("rotated", segment=segments[0], state_segment=segments[1]))
         return order.do != "stop"
 
 

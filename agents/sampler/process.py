@@ -35,14 +35,14 @@ class SamplerProcess:
         self._launch()
 
     def watch(self, *pids: int) -> None:
-        """Count the CPU time of these process trees from now on (only the CPU model needs it)."""
+        """Take these process trees for the deployment's: the CPU model counts them, on GPUs all others are foreign."""
         self.pids = pids
         self._ask(Order("watch", pids), "watching")
 
-    def rotate(self) -> Path | None:
-        """Close the present segment and return it; sampling goes on in the next."""
-        segment = self._ask(Order("rotate"), "rotated").segment
-        return Path(segment) if segment else None
+    def rotate(self) -> list[Path]:
+        """Close the present segments (power, device state) and return them; sampling goes on in the next."""
+        rotated = self._ask(Order("rotate"), "rotated")
+        return [Path(s) for s in (rotated.segment, rotated.state_segment) if s]
 
     def stop(self) -> None:
         """End sampling; what was sampled stays in its segment."""

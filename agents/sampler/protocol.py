@@ -27,6 +27,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     what: str
     watts: float | None = None
     segment: str | None = None
+    state_segment: str | None = None
     meters: dict[str, dict[str, object]] | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None

@@ -42,7 +42,7 @@ class Device:
     usage, fields, gpm, limit, state. ``throttled`` holds (bit mask, from, to), ``process`` (pid, from, to).
     """
 
-    load: Load = Constant(100.0)
+    load: Load = field(default_factory=lambda: Constant(100.0))
     uuid: str = ""
     name: str = "NVIDIA H100 80GB HBM3"
     pci: str = "0000:1B:00.0"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -153,7 +154,7 @@ class Trace:
 
 def _between(points: list[tuple[float, float]], t_s: float) -> float:
     total_j = 0.0
-    for (t0, w0), (t1, w1) in zip(points, points[1:], strict=False):
+    for (t0, w0), (t1, w1) in pairwise(points):
         if t_s <= t0:
             break
         end_s = min(t_s, t1)
