@@ -20,6 +20,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "agents" / "sampler
 os.environ.setdefault("JOULEMARK_HOME", tempfile.mkdtemp())
 import killing
 
+from joulemark.agents.spool.recover import rings
+from joulemark.agents.spool.ring import Ring
+from joulemark.agents.spool.seal import leftovers
+from joulemark.agents.spool.segment import read_segment
+
 LIMIT_S = 1.0
 
 
@@ -57,16 +62,16 @@ def lost_without_ring_s(folder: Path, moment: random.Random) -> float:
     sampler.wait_for_readings()
     time.sleep(moment.uniform(1.0, 2.2))
     sampler.kill()
-    (ring,) = killing.rings(sampler.spool)
+    (ring,) = rings(sampler.spool)
     last_us = last_instant_us(ring)
     ring.unlink()
-    left = [t for s in killing.leftovers(sampler.spool) if s.name.startswith("power-") for t in instants_us(s)]
+    left = [t for s in leftovers(sampler.spool) if s.name.startswith("power-") for t in instants_us(s)]
     return (last_us - max(left)) / 1e6
 
 
 def last_instant_us(path: Path) -> int:
     """Return the instant of the last reading in a ring."""
-    ring = killing.Ring.open(path)
+    ring = Ring.open(path)
     try:
         return int(ring.records(ring.recorded - 1, ring.recorded)["t"][0])
     finally:
@@ -75,7 +80,7 @@ def last_instant_us(path: Path) -> int:
 
 def instants_us(segment: Path) -> list[int]:
     """Return the instants of a segment's readings."""
-    instants: list[int] = killing.read_segment(segment)["t"].cast("int64").to_pylist()
+    instants: list[int] = read_segment(segment)["t"].cast("int64").to_pylist()
     return instants
 
 
@@ -86,7 +91,7 @@ def main() -> None:
     parser.add_argument("--without-ring", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    moment, broken = random.Random(options.seed), 0  # noqa: S311 - moments, not secrets
+    moment, broken = random.Random(options.seed), 0  # noqa: S311 -- moments, not secrets
     with tempfile.TemporaryDirectory() as place:
         folders = (Path(place) / str(n) for n in range(1 << 20))
         for name, kill in (("sampler", kill_sampler), ("agent", kill_agent)):

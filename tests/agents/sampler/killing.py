@@ -25,7 +25,6 @@ from joulemark.agents.sampler import loop
 from joulemark.agents.sampler.inbox import Inbox
 from joulemark.agents.sampler.protocol import SamplerConfig
 from joulemark.agents.spool.recover import recover, rings
-from joulemark.agents.spool.ring import Ring
 from joulemark.agents.spool.seal import leftovers
 from joulemark.agents.spool.segment import read_segment
 from joulemark.warehouse.store.location import Warehouse
@@ -180,8 +179,10 @@ def sealed(folder):
 def whole(numbers, ledger):
     """Whether all readings that were recorded are there, once each, and none that was not given out."""
     counts = Counter(numbers)
-    return set(counts.values()) <= {1} and set(counts) == set(range(1, len(counts) + 1)) and (
-        ledger.recorded <= len(counts) <= ledger.given
+    return (
+        set(counts.values()) <= {1}
+        and set(counts) == set(range(1, len(counts) + 1))
+        and (ledger.recorded <= len(counts) <= ledger.given)
     )
 
 

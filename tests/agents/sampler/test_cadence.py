@@ -83,7 +83,9 @@ def test_all_reads_together_are_cheap_unless_even_the_slowest_pace_is_dear(meter
 
 
 def test_a_dear_meter_does_not_slow_a_cheap_one():
-    every = read_intervals_s({"rapl": 0.001, "nvml": 0.1}, {"rapl": 2e-5, "nvml": 5e-3}, {"rapl": None, "nvml": None}, 0.1)
+    every = read_intervals_s(
+        {"rapl": 0.001, "nvml": 0.1}, {"rapl": 2e-5, "nvml": 5e-3}, {"rapl": None, "nvml": None}, 0.1
+    )
     assert every["rapl"] == FASTEST_S
     assert every["nvml"] > 0.4
 
@@ -99,7 +101,10 @@ def probed(read, cost_s=2e-4):
 
 def test_a_meter_with_two_sensors_is_read_for_the_faster_one():
     def read(t, _):
-        return [Reading(BOARD, 1000 + math.floor(t / 0.1), math.floor(t / 0.1)), Reading(MEMORY, math.floor(t / 0.2), None)]
+        return [
+            Reading(BOARD, 1000 + math.floor(t / 0.1), math.floor(t / 0.1)),
+            Reading(MEMORY, math.floor(t / 0.2), None),
+        ]
 
     timing = timings({"nvml": probed(read)}, 0.1)["nvml"]
     assert timing.energy_s == {"gpu_board": pytest.approx(0.1, rel=0.03)}

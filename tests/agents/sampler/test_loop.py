@@ -80,7 +80,7 @@ def test_it_reads_until_it_is_told_to_stop_or_its_agent_ends(tmp_path, said, how
     run.end(how)
     assert len(rows(tmp_path, "power")) == 2 * len(meter.times)
     assert not list(tmp_path.glob("*.ring")), "everything is in segments; nothing is to be recovered"
-    assert [r.what for r in said][0] == "ready"
+    assert said[0].what == "ready"
     assert said[0].meters["m"]["timing"]["every_s"] == 0.02
 
 
