@@ -243,7 +243,7 @@ def name(handle: Handle) -> str:
 @_translated
 def pci_address(handle: Handle) -> str:
     """Return the PCI address as sysfs writes it, for example ``0009:01:00.0``."""
-    address = str(pynvml.nvmlDeviceGetPciInfo(handle).busId.decode()).lower()
+    address = str(pynvml.nvmlDeviceGetPciInfo(handle).busId).lower()
     domain, _, rest = address.partition(":")
     return f"{domain[-4:]}:{rest}"
 

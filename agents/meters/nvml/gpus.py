@@ -70,16 +70,13 @@ class Gpus:
             if error.absent:
                 return None
             raise
-        found = cls(driver=api.driver_version())
-        for index in range(api.count()):
-            try:
-                gpu = _gpu(api.by_index(index), pci)
-            except NvmlError:
-                # A board that is lost from the start has no UUID to be known by.
-                continue
-            found.gpus[gpu.uuid] = gpu
-        if not found.gpus:
+        try:
+            found = cls(_all_gpus(pci), api.driver_version())
+        except NvmlError:
             api.close_library()
+            raise
+        if not found.gpus:
+            found.close()
             return None
         return found
 
@@ -118,6 +115,18 @@ class Gpus:
         self._dead = True
         for each in self.gpus.values():
             each.gone(error)
+
+
+def _all_gpus(pci: Path) -> dict[str, Gpu]:
+    found = {}
+    for index in range(api.count()):
+        try:
+            gpu = _gpu(api.by_index(index), pci)
+        except NvmlError:
+            # A board that is lost from the start has no UUID to be known by.
+            continue
+        found[gpu.uuid] = gpu
+    return found
 
 
 def _gpu(handle: Handle, pci: Path) -> Gpu:
