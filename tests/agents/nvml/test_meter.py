@@ -1,13 +1,15 @@
 """The NVML meter on the double: what it asks, what it says, and what it makes of trouble."""
 
 import time
+from itertools import pairwise
 
 import pytest
 from nvml_double import Device, devices
 from truth import Constant, Square
 
 from joulemark.agents.meters import discover
-from joulemark.agents.meters.nvml import api, gpus as gpus_module
+from joulemark.agents.meters.nvml import api
+from joulemark.agents.meters.nvml import gpus as gpus_module
 from joulemark.agents.meters.nvml.average import NvmlAverageMeter
 from joulemark.agents.meters.nvml.gpus import Gpu, Gpus
 from joulemark.agents.meters.nvml.meter import NvmlMeter
@@ -176,7 +178,7 @@ def test_a_vanished_device_is_left_alone_longer_and_longer(playing, monkeypatch)
             with pytest.raises(api.NvmlError, match="GPU is lost"):
                 gpus.use(gone, api.name)
             now_s[0] += 0.1
-    pauses = [round(b - a) for a, b in zip(asked, asked[1:], strict=False)]
+    pauses = [round(b - a) for a, b in pairwise(asked)]
     assert pauses == [1, 2, 4, 8, 16, 30, 30][: len(pauses)]
     assert len(pauses) >= 5
 
