@@ -150,6 +150,19 @@ def test_a_lost_device_is_null_with_a_reason_and_the_others_go_on(playing):
         until(lambda: all(r.power_mw for r in meter.read()))
 
 
+def test_a_device_that_is_lost_from_the_start_has_its_rows_too(playing):
+    with playing(Device(CONSTANT), Device(CONSTANT), age_s=50) as (double, gpus):
+        double.devices = (Device(CONSTANT), Device(CONSTANT, lost_s=((0.0, 50.7),)))
+        double.write()
+        api.reopen()
+        for gpu in gpus.gpus.values():
+            gpu.look_again()
+        meter = NvmlMeter.of(gpus)
+        assert [c.device for c in meter.channels] == list(double.uuids)
+        assert [r.reason for r in meter.read()] == [None, "nvml: GPU is lost"]
+        until(lambda: all(r.power_mw for r in meter.read()))
+
+
 def test_a_reloaded_driver_is_found_again_and_its_counter_begins_anew(playing):
     with playing(Device(CONSTANT), Device(CONSTANT), age_s=50, unloaded_s=((50.6, 51.0),)) as (_, gpus):
         meter = NvmlMeter.of(gpus)
