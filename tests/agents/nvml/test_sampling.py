@@ -142,8 +142,8 @@ def agent(tmp_path, environment, monkeypatch):
     def engine(self, order, interpreter, model_path):
         process = subprocess.Popen([sys.executable, "-c", "import time;time.sleep(120)"], start_new_session=True)
         engines.append(process)
-        stop = lambda: (process.kill(), process.wait())  # noqa: E731
-        return SimpleNamespace(process=process, engine=SimpleNamespace(name="vllm"), record="the engine", stop=stop)
+        named = SimpleNamespace(name="vllm")
+        return SimpleNamespace(process=process, engine=named, record="the engine", stop=process.kill)
 
     def start(double, run=engine):
         environment(double)
