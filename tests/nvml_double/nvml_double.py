@@ -123,7 +123,8 @@ def build(folder: Path) -> Path:
     if compiler is None:
         raise NoCompiler("no C compiler (cc, gcc or clang): install one to run what needs the NVML double")
     library = folder / NAME
-    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-Wl,-soname,{NAME}", "-Wl,-Bsymbolic"]
+    # Without a soname: a process that has loaded it still finds the driver's own library by name.
+    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wl,-Bsymbolic"]
     sources = [str(s) for s in sorted(SOURCES.glob("*.c"))]
     subprocess.run([compiler, *flags, "-o", str(library), *sources, "-lm", "-lpthread"], check=True)
     return library
