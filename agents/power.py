@@ -32,7 +32,11 @@ class PowerTrace:
         """Seal what a crash left of this node's trace below ``folder``, then start the sampler."""
         spool = folder / "spool"
         spool.mkdir(parents=True, exist_ok=True)
-        sampler = SamplerProcess(SamplerConfig(config.node, str(spool), config.sample_period_s, config.cpu_watts))
+        sampler = SamplerProcess(
+            SamplerConfig(
+                config.node, str(spool), config.sample_period_s, config.cpu_watts, config.meters, config.window_s
+            )
+        )
         left = leftovers(spool)
         sampler.start()
         trace = cls(config.node, spool, warehouse, sampler)
@@ -47,7 +51,7 @@ class PowerTrace:
     def seal(self) -> list[Trace]:
         """Seal everything sampled up to now, including a reading after this call."""
         with self._sealing:
-            settle(self.sampler.config.period_s)
+            settle(self.sampler.config.period_s, self.sampler.slowest_s)
             segment = self.sampler.rotate()
             trace = self._seal_one(segment) if segment else None
             return [trace] if trace else []

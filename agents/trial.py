@@ -138,6 +138,9 @@ def _health(done: Done) -> ClientHealth:
     )
 
 
-def settle(period_s: float) -> None:
-    """Wait until the sampler has read past an instant that has just gone by."""
-    time.sleep(3 * period_s)
+def settle(period_s: float, slowest_s: float = 0.0) -> None:
+    """Wait until every meter has been read past an instant that has just gone by.
+
+    ``slowest_s`` is how long the slowest meter that is read over the network takes to show a new number.
+    """
+    time.sleep(max(3 * period_s, slowest_s))

@@ -12,7 +12,7 @@ import msgspec
 
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.meters.cpu_model import CpuModelMeter
-from joulemark.agents.meters.discover import discover
+from joulemark.agents.meters.discover import discover, discover_sources
 from joulemark.agents.meters.meter import Meter, Reading
 from joulemark.agents.priority import prefer_me
 from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, line
@@ -31,6 +31,9 @@ class Sampler:
         self.config = config
         self.clock = NodeClock.of_this_node()
         self.meters, warnings = discover(config.cpu_watts)
+        self.remote, more = discover_sources(config.sources, config.node, config.window_s)
+        self.meters += self.remote
+        warnings += more
         self.writer = SegmentWriter(POWER, Path(config.spool), f"power-{self.clock.boot[:8]}-{os.getpid()}")
         self._report_at = 0.0
         _say(Report("ready", meters={m.name: _described(m) for m in self.meters}, warnings=tuple(warnings)))
@@ -58,9 +61,13 @@ class Sampler:
             readings = meter.read()
             instant_us = self.clock.at_us((before_ns + time.monotonic_ns()) // 2)
             for reading in readings:
-                self.writer.add(self._row(meter.name, instant_us, reading))
-                if reading.power_mw is not None and reading.channel.scope != "gpu_memory":
+                at_us = instant_us if reading.at_ns is None else self.clock.at_us(reading.at_ns)
+                self.writer.add(self._row(meter.name, at_us, reading))
+                if reading.at_ns is None and reading.power_mw is not None and reading.channel.scope != "gpu_memory":
                     watts = (watts or 0.0) + reading.power_mw / MW_PER_W
+        changed = {m.name: _described(m) for m in self.remote if m.news()}
+        if changed:
+            _say(Report("meters", meters=changed))
         if watts is not None and time.monotonic() >= self._report_at:
             self._report_at = time.monotonic() + REPORT_S
             _say(Report("watts", watts=round(watts, 2)))

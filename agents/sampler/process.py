@@ -6,15 +6,19 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from joulemark.agents.meters.prometheus.refresh import UPDATES_PER_WINDOW
 from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, line
 from joulemark.warehouse.errors import MeterError
 
 ANSWER_S = 20.0
+POLL_S = 0.05
 
 
 @dataclass
@@ -38,6 +42,27 @@ class SamplerProcess:
         """Count the CPU time of these process trees from now on (only the CPU model needs it)."""
         self.pids = pids
         self._ask(Order("watch", pids), "watching")
+
+    def wait_for_meters(self) -> tuple[str, ...]:
+        """Wait until it is known of every meter that is read over the network whether it will do; return warnings.
+
+        Not for ever: one that is down may come up later.
+        """
+        needed_s = (self.config.window_s or 0.0) / UPDATES_PER_WINDOW
+        slowest_s = max((s.timeout_s for s in self.config.sources), default=0.0)
+        deadline = time.monotonic() + 3 * needed_s + slowest_s + ANSWER_S
+        while any(m.get("state") == "measuring" for m in self._meters()) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        return (*self.warnings, *(str(m["warning"]) for m in self._meters() if m.get("warning")))
+
+    @property
+    def slowest_s(self) -> float:
+        """Seconds until every meter that is read over the network has shown a number that is new since now."""
+        times_s = [_next_number_s(m) for m in self._meters() if m.get("state") == "ok"]
+        return max(times_s, default=0.0)
+
+    def _meters(self) -> list[dict[str, Any]]:
+        return list(self.meters.values())
 
     def rotate(self) -> Path | None:
         """Close the present segment and return it; sampling goes on in the next."""
@@ -99,7 +124,15 @@ class SamplerProcess:
             report = msgspec.json.decode(text, type=Report)
             if report.what == "watts":
                 self.watts = report.watts
+            elif report.what == "meters":
+                self.meters |= report.meters or {}
             else:
                 self._answers.put(report)
         if process is self._process:
             self._answers.put(Report("failed", error="the sampler ended"))
+
+
+def _next_number_s(meter: dict[str, Any]) -> float:
+    """Return how long a scraped meter takes to show a number that is new: a refresh, a scrape, and its answer."""
+    parts = (meter.get("update_period_s"), meter.get("period_s"), meter.get("read_s"))
+    return sum(float(p) for p in parts if p is not None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from joulemark.workloads.meters import MeterSource
+
 
 class SamplerConfig(msgspec.Struct, frozen=True):
     """How to sample: sent once, as the first line."""
@@ -12,6 +14,8 @@ class SamplerConfig(msgspec.Struct, frozen=True):
     spool: str
     period_s: float
     cpu_watts: tuple[float, float] | None = None
+    sources: tuple[MeterSource, ...] = ()
+    window_s: float | None = None
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -22,7 +26,10 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the sampler says: ``ready``, ``watts`` (about once a second), ``rotated``, ``watching`` or ``failed``."""
+    """What the sampler says: ``ready``, ``watts`` (about once a second), ``rotated``, ``watching`` or ``failed``.
+
+    ``meters`` comes when something has become known of a meter that is read over the network.
+    """
 
     what: str
     watts: float | None = None
