@@ -80,7 +80,8 @@ class Channels:
 
     def _samples(self, page: bytes) -> dict[str, list[Sample]]:
         by_name: dict[str, list[Sample]] = defaultdict(list)
-        for sample in samples_of(page, self.mapping.names):
+        # Every line has an end, so one without was cut, and its number may be too.
+        for sample in samples_of(page[: page.rfind(b"\n") + 1], self.mapping.names):
             by_name[sample.name].append(sample)
         for join in self.mapping.joins:
             texts = {

@@ -52,15 +52,9 @@ def _get(url: str, timeout_s: float, over: threading.Event) -> bytes:
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
-
-    def end() -> None:
-        # A timeout of a socket counts anew with every byte that arrives; this one does not.
-        over.set()
-        with suppress(OSError):  # it has just ended by itself
-            if connection.sock is not None:
-                connection.sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(timeout_s, end)
+    connection.connect()
+    # A timeout of a socket counts anew with every byte that arrives; this one does not.
+    timer = threading.Timer(timeout_s, _end, (connection.sock, over))
     timer.daemon = True
     timer.start()
     try:
@@ -70,12 +64,21 @@ def _get(url: str, timeout_s: float, over: threading.Event) -> bytes:
             moved = f", moved to {answer.headers['Location']}" if answer.headers["Location"] else ""
             raise ValueError(f"answered {answer.status} {answer.reason}{moved}".strip())
         body = answer.read(LARGEST_BYTES + 1)
+        left = answer.length or 0
     finally:
         timer.cancel()
         connection.close()
     if len(body) > LARGEST_BYTES:
         raise ValueError(f"the page is longer than {LARGEST_BYTES >> 20} MiB")
+    if left:
+        raise ValueError(f"the page was cut: {left} bytes of it are missing")
     return body
+
+
+def _end(connection: socket.socket, over: threading.Event) -> None:
+    over.set()
+    with suppress(OSError):  # it has just ended by itself
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _said(error: Exception) -> str:
