@@ -196,7 +196,7 @@ class NodeAgent:
         start_us = self.clock.now_us()
         time.sleep(seconds)
         end_us = self.clock.now_us()
-        settle(self.config.sample_period_s)
+        settle(self.power.sampler.settle_s)
         return Interval(start_us, end_us)
 
     def _say(self, doing: str) -> None:

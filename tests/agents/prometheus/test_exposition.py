@@ -43,14 +43,16 @@ def test_not_a_number_is_one():
 
 
 @pytest.mark.parametrize(
-    "line", ["", "#", "# HELP a 1", "a", "a b", "a{b=\"c\" 1", "a 1_0", "a 0x10", "{} 1", "1 2", "a 1 2 3", '{"a": 1}']
+    "line", ["", "#", "# HELP a 1", "a", "a b", 'a{b="c" 1', "a 1_0", "a 0x10", "{} 1", "1 2", "a 1 2 3", '{"a": 1}']
 )
 def test_what_is_no_sample_is_passed_over(line):
     assert samples(f"b 1\n{line}\nc 2") == [Sample("b", {}, 1.0), Sample("c", {}, 2.0)]
 
 
 names = st.from_regex(r"[A-Za-z_:][A-Za-z0-9_:]{0,9}", fullmatch=True)
-label_sets = st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True), st.text(max_size=8), max_size=3)
+label_sets = st.dictionaries(
+    st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True), st.text(max_size=8), max_size=3
+)
 stamps = st.none() | st.integers(10**12, 4 * 10**12)
 written = st.builds(
     Sample, names, label_sets, st.floats(allow_nan=False), stamps.map(lambda ms: None if ms is None else ms / 1e3)

@@ -107,7 +107,10 @@ FAULTS = {
     ),
     "garbage": (b"\x00\xff\xfe nothing like it\r\n\r\n", ""),
     "hangs up": (lambda c: c.shutdown(socket.SHUT_RDWR), "Remote end closed connection without response"),
-    "cut": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nipmi_dcmi", "the page was cut: 991 bytes of it are missing"),
+    "cut": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nipmi_dcmi",
+        "the page was cut: 991 bytes of it are missing",
+    ),
     "cut in a chunk": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\nipmi_dcmi",
         "IncompleteRead",

@@ -1,0 +1,116 @@
+"""Where the sampler puts what it reads: the ring at once, and from there a batch a second into segments."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from joulemark.agents.clock import NodeClock
+from joulemark.agents.meters.meter import Channel, Reading
+from joulemark.agents.meters.process_tree import process_cpu_ns
+from joulemark.agents.sampler.tally import PROCESSES, ProcessClock, Tally
+from joulemark.agents.spool.power_rows import PowerRows
+from joulemark.agents.spool.ring import SUFFIX, Ring
+from joulemark.agents.spool.segment import SegmentWriter
+from joulemark.warehouse.schema.traces import POWER, ROUNDS
+
+
+@dataclass
+class Recorder:
+    """Records readings and rounds of one run of a sampler. Raises DiskFull."""
+
+    node: str
+    clock: NodeClock
+    ring: Ring
+    power: SegmentWriter
+    rounds: SegmentWriter
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    processes: tuple[ProcessClock, ...] = ()
+    power_rows: PowerRows = field(init=False)
+    _channels: dict[tuple[str, Channel], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.power_rows = PowerRows(self.ring)
+        # The first batch loads half of Arrow, which would make the first second of reads late.
+        self.power_rows.batch(0, 0)
+
+    @classmethod
+    def start(cls, spool: Path, run: str, node: str, clock: NodeClock) -> Recorder:
+        """Make the ring; segments appear when there is something to write."""
+        spool.mkdir(parents=True, exist_ok=True)
+        ring = Ring.create(spool / f"{POWER.name}-{run}{SUFFIX}", clock.boot, node)
+        now_ns = time.monotonic_ns()
+        processes = tuple(ProcessClock(n, c, now_ns) for n, c in zip(PROCESSES, _cpu_of_processes_ns(), strict=True))
+        return cls(
+            node,
+            clock,
+            ring,
+            SegmentWriter(POWER, spool, f"{POWER.name}-{run}"),
+            SegmentWriter(ROUNDS, spool, f"{ROUNDS.name}-{run}"),
+            processes=processes,
+        )
+
+    def add(self, meter: str, t_us: int, readings: Sequence[Reading]) -> None:
+        """Record one read of a meter, at ``t_us`` unless a reading has an instant of its own.
+
+        Once this returns, a kill of this process does not lose it.
+        """
+        ring = self.ring
+        for reading in readings:
+            if ring.full:
+                self._write_power()
+            key = (meter, reading.channel)
+            code = self._channels.get(key)
+            if code is None:
+                channel = reading.channel
+                code = ring.channel(meter, channel.device, channel.scope, channel.fidelity)
+                self._channels[key] = code
+            at_us = t_us if reading.at_ns is None else self.clock.at_us(reading.at_ns)
+            ring.append(at_us, code, reading.power_mw, reading.energy_uj, ring.reason(reading.reason))
+
+    def tally(self, meter: str) -> Tally:
+        """Return the tally of a meter's rounds since the last flush."""
+        if meter not in self.tallies:
+            self.tallies[meter] = Tally(time.monotonic_ns())
+        return self.tallies[meter]
+
+    def flush(self) -> None:
+        """Write what was recorded since the last flush as one batch of each dataset."""
+        self._write_power()
+        now_ns = time.monotonic_ns()
+        now_us = self.clock.at_us(now_ns)
+        rows: list[dict[str, Any]] = []
+        for meter, tally in self.tallies.items():
+            if tally.rounds:
+                rows.append(tally.row(self.node, meter, self.clock.at_us(tally.last_ns), now_ns))
+                self.tallies[meter] = Tally(now_ns)
+        for process, cpu_ns in zip(self.processes, _cpu_of_processes_ns(), strict=True):
+            rows.append(process.row(self.node, now_us, now_ns, cpu_ns))
+        self.rounds.write(pa.RecordBatch.from_pylist(rows, schema=ROUNDS.arrow))
+
+    def rotate(self) -> list[Path]:
+        """Flush, close the segments and return them; what is recorded next goes to new ones."""
+        self.flush()
+        return [path for path in (self.power.rotate(), self.rounds.rotate()) if path is not None]
+
+    def close(self) -> None:
+        """Flush, close the segments and delete the ring, of which they hold everything."""
+        self.rotate()
+        self.ring.path.unlink(missing_ok=True)
+        self.ring.close()
+
+    def _write_power(self) -> None:
+        ring, end = self.ring, self.ring.recorded
+        if end > ring.flushed:
+            self.power.write(self.power_rows.batch(ring.flushed, end))
+            ring.flushed = end
+
+
+def _cpu_of_processes_ns() -> tuple[int | None, int | None]:
+    return time.process_time_ns(), process_cpu_ns(os.getppid())
