@@ -37,14 +37,14 @@ class Value:
 
 @dataclass
 class Channels:
-    """The channels of one page. ``slices`` are devices whose lines are slices of a shared board."""
+    """The channels of one page. ``slices`` are the slices by shared board, where the page has such lines."""
 
     mapping: Mapping
     source: MeterSource
     node: str
     prefix: str = ""
     powercap: Path = POWERCAP
-    slices: set[str] = field(default_factory=set)
+    slices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     known: dict[tuple[str, str], Channel] = field(default_factory=dict)
     _wraps: dict[tuple[str, str], _Wrap] = field(default_factory=dict)
     _offers: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -101,8 +101,9 @@ class Channels:
                 continue
             device = self.prefix + self._named(metric, sample.labels | groups)
             devices[device].append(sample)
-            if metric.slice_label and sample.labels.get(metric.slice_label):
-                self.slices.add(device)
+            part = sample.labels.get(metric.slice_label) if metric.slice_label else None
+            if part:
+                self.slices[device] = tuple(sorted({part, *self.slices.get(device, ())}))
         return devices
 
     def _picked(self, sample: Sample) -> bool:

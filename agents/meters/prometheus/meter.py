@@ -168,7 +168,7 @@ class PrometheusMeter:
             "update_period_s": None if None in periods else round(max(p for p in periods if p is not None), 3),
             "period_s": self.targets[0].every_s,
             "read_s": round(statistics.median(times_s), 4) if times_s else None,
-            "mig": sorted(d for t in self.targets for d in list(t.channels.slices)),
+            "mig": {device: list(parts) for t in self.targets for device, parts in t.channels.slices.copy().items()},
         }
 
 

@@ -100,4 +100,4 @@ def test_refused_and_hanging_exporters_are_warned_of_and_null_and_hold_nobody_up
     assert {(r["device"], r["scope"]) for r in nulls} == {("gpu-01", "node_ac")}
     assert "elsewhere" not in {r["meter"] for r in others}
     own = [r for r in others if r["meter"] not in ("slow", "hanging")]
-    assert len(own) > 4 * len(nulls)
+    assert len(own) > len(nulls)

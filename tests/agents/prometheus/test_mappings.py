@@ -58,7 +58,7 @@ def test_mig_instances_show_the_whole_board_and_are_never_added():
         ("GPU-a", "gpu_board", "sampled"): (52.746, None),
         ("GPU-b", "gpu_board", "sampled"): (60.0, None),
     }
-    assert channels.slices == {"GPU-a"}
+    assert channels.slices == {"GPU-a": ("3", "4", "5")}
 
 
 def test_the_counter_of_a_superchip_is_not_the_boards():

@@ -211,7 +211,7 @@ def test_mig_is_flagged():
     with Exporter(lambda n, _: MIG) as exporter:
         meter = meter_of(exporter.url, exporter="dcgm")
         meter.targets[0].scrape()
-    assert meter.describe()["mig"] == ["GPU-a"]
+    assert meter.describe()["mig"] == {"GPU-a": ["3", "4", "5"]}
     assert sorted(r.power_mw for r in meter.read()) == [52_746, 60_000]
 
 
