@@ -14,14 +14,15 @@ from joulemark.agents.sampler.process import COMMAND, SamplerProcess
 from joulemark.agents.sampler.protocol import SamplerConfig
 from joulemark.agents.spool.recover import recover, rings
 from joulemark.agents.spool.seal import leftovers, seal
+from joulemark.agents.spool.segment import DRAFT
 from joulemark.agents.trial import settle
 from joulemark.warehouse.schema.datasets import DATASETS
-from joulemark.warehouse.schema.traces import POWER, ROUNDS
+from joulemark.warehouse.schema.traces import DEVICE_STATE, POWER, ROUNDS
 from joulemark.warehouse.schema.trial import Trace
 from joulemark.warehouse.store.layout import segment_file
 from joulemark.warehouse.store.location import Warehouse
 
-SAMPLED = (POWER.name, ROUNDS.name)
+SAMPLED = (POWER.name, ROUNDS.name, DEVICE_STATE.name)
 """What the sampler writes; a segment's name begins with its dataset's."""
 ENDING_S = 20.0
 """How long the sampler of an agent that was killed may take to write its last segment."""
@@ -57,10 +58,9 @@ class PowerTrace:
         sampler = SamplerProcess(settings, command)
         trace = cls(config.node, spool, warehouse, sampler)
         trace._seal_dead(ENDING_S)
-        for rest in [*leftovers(spool), *spool.glob("*.new")]:
-            if not _sampled(rest):
-                # Requests of a trial that never got its manifest: the trial will be run again under another name.
-                rest.unlink()
+        # Requests of a trial that never got its manifest: the trial will be run again under another name.
+        for rest in [*(s for s in leftovers(spool) if not _sampled(s)), *spool.glob(f"*{DRAFT}")]:
+            rest.unlink()
         sampler.start()
         return trace
 

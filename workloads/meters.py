@@ -14,6 +14,8 @@ from joulemark.workloads.document import Item
 
 EXPORTERS = ("dcgm", "node", "ipmi", "snmp", "kepler")
 KINDS = ("gauge", "counter")
+OWN_NAMES = ("nvml", "nvml-average", "rapl", "cpu-model", "none", "sampler", "agent", "device_state")
+"""What joulemark calls its own meters, and other things that stand in the same column of a record."""
 OVERRIDES = ("device", "scope", "kind", "factor")
 TIMEOUT_S = 5.0
 KEYS = (
@@ -70,6 +72,8 @@ def parse_meters(item: Item) -> tuple[MeterSource, ...]:
     meters: list[MeterSource] = []
     for element in item.elements():
         meter = _meter(element)
+        if meter.name in OWN_NAMES:
+            raise element.error(f"joulemark has something called {meter.name!r} itself: give this meter another 'name'")
         if (meter.name, meter.node) in {(m.name, m.node) for m in meters}:
             raise element.error(f"two meters are called {meter.name!r}: give this one another 'name'")
         meters.append(meter)

@@ -15,6 +15,8 @@ import msgspec
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.meters.cpu_model import CpuModelMeter
 from joulemark.agents.meters.meter import Meter, OwnPace, Reading
+from joulemark.agents.meters.nvml.device_state import DeviceStates
+from joulemark.agents.meters.nvml.meter import NvmlMeter
 from joulemark.agents.meters.prometheus.meter import PrometheusMeter
 from joulemark.agents.sampler.inbox import Inbox
 from joulemark.agents.sampler.probe import Probe, timings
@@ -22,10 +24,13 @@ from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, Timi
 from joulemark.agents.sampler.recorder import Recorder
 from joulemark.agents.sampler.schedule import Schedule
 from joulemark.agents.spool.segment import BATCH_S
+from joulemark.warehouse.schema.traces import DEVICE_STATE
 from joulemark.warehouse.units import MW_PER_W
 
 NS_PER_S = 1_000_000_000
 REPORT_S = 0.5
+PARTS = frozenset({"gpu_memory", "gpu_module", "nvml-average"})
+"""Scopes and meters whose watts are in another's already, and left out of the watts that are shown."""
 
 
 @dataclass
@@ -37,12 +42,15 @@ class Sampler:
     warnings: tuple[str, ...] = ()
     inbox: Inbox = field(default_factory=Inbox)
     schedules: list[Schedule] = field(default_factory=list)
+    _states: DeviceStates | None = None
     _flush_at_ns: int = 0
     _report_at_ns: int = 0
 
     def __post_init__(self) -> None:
         self.clock = NodeClock.of_this_node()
         self.recorder = Recorder.start(Path(self.config.spool), self.config.run, self.config.node, self.clock)
+        gpus = next((m.gpus for m in self.meters if isinstance(m, NvmlMeter)), None)
+        self._states = DeviceStates(self.config.node, self.clock, gpus) if gpus is not None else None
         self._watch(self.config.pids)
 
     def run(self) -> None:
@@ -75,6 +83,8 @@ class Sampler:
             if orders is None:
                 return False
             self._round(schedule)
+            if self._states is not None:
+                self._look(self._states)
         return True
 
     def _round(self, schedule: Schedule) -> None:
@@ -82,7 +92,7 @@ class Sampler:
         begun_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
         try:
             readings = meter.read()
-        except Exception as error:  # noqa: BLE001 - whatever one meter does, the others go on
+        except Exception as error:  # noqa: BLE001 -- whatever one meter does, the others go on
             readings = [Reading(c, None, None, f"{meter.name}: {error!r}") for c in meter.channels]
             tally.failed, tally.error = tally.failed + 1, repr(error)
         cpu_ns, ended_ns = time.thread_time_ns() - cpu_ns, time.monotonic_ns()
@@ -93,6 +103,16 @@ class Sampler:
         tally.skipped += schedule.advance(ended_ns)
         self._report(schedule, readings, ended_ns)
 
+    def _look(self, states: DeviceStates) -> None:
+        """Read the slower facts of the GPU whose turn it is, if any, now that the next read is furthest away."""
+        begun_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
+        rows = states.due(begun_ns / NS_PER_S)
+        if rows:
+            cpu_ns, ended_ns = time.thread_time_ns() - cpu_ns, time.monotonic_ns()
+            self.recorder.tally(DEVICE_STATE.name).add(begun_ns, begun_ns, ended_ns, cpu_ns, ())
+            for row in rows:
+                self.recorder.keep(DEVICE_STATE, row)
+
     def _report(self, schedule: Schedule, readings: Sequence[Reading], now_ns: int) -> None:
         meter = schedule.meter
         if isinstance(meter, PrometheusMeter):
@@ -100,8 +120,8 @@ class Sampler:
             if meter.news():
                 say(Report("meters", meters={meter.name: _described(meter, Timing(meter.every_s))}))
             return
-        powers = [r.power_mw for r in readings if r.power_mw is not None and r.channel.scope != "gpu_memory"]
-        schedule.watts = sum(powers) / MW_PER_W if powers else None
+        powers = [r.power_mw for r in readings if r.power_mw is not None and r.channel.scope not in PARTS]
+        schedule.watts = sum(powers) / MW_PER_W if powers and schedule.meter.name not in PARTS else None
         if now_ns >= self._report_at_ns:
             self._report_at_ns = now_ns + _ns(REPORT_S)
             watts = [s.watts for s in self.schedules if s.watts is not None]
@@ -131,6 +151,8 @@ class Sampler:
         for meter in self.meters:
             if isinstance(meter, CpuModelMeter):
                 meter.tree.watch(pids)
+        if self._states is not None:
+            self._states.watch(pids)
 
 
 def say(report: Report) -> None:

@@ -49,7 +49,8 @@ class Child:
         try:
             self.process.stdin.write(line(message))
             self.process.stdin.flush()
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # Its end of the pipe is gone, or ours is: it was told to end.
             raise SamplerDied("the sampler ended") from error
 
     def answer(self, what: str) -> Report:
@@ -106,7 +107,7 @@ class SamplerProcess:
         threading.Thread(target=self._keep, args=(child,), name="sampler", daemon=True).start()
 
     def watch(self, *pids: int) -> None:
-        """Count the CPU time of these process trees from now on (only the CPU model needs it)."""
+        """Take these process trees for the deployment's: the CPU model counts them, on GPUs all others are foreign."""
         self.pids = pids
         self._ask(Order("watch", pids), "watching")
 

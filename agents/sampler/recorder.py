@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,17 @@ from joulemark.agents.sampler.tally import PROCESSES, ProcessClock, Tally
 from joulemark.agents.spool.power_rows import PowerRows
 from joulemark.agents.spool.ring import SUFFIX, Ring
 from joulemark.agents.spool.segment import SegmentWriter
-from joulemark.warehouse.schema.traces import POWER, ROUNDS
+from joulemark.warehouse.schema.columns import Dataset
+from joulemark.warehouse.schema.traces import DEVICE_STATE, POWER, ROUNDS
+
+
+def _cpu_of_processes_ns() -> tuple[int | None, int | None]:
+    return time.process_time_ns(), process_cpu_ns(os.getppid())
+
+
+def _process_clocks() -> tuple[ProcessClock, ...]:
+    now_ns = time.monotonic_ns()
+    return tuple(ProcessClock(n, cpu, now_ns) for n, cpu in zip(PROCESSES, _cpu_of_processes_ns(), strict=True))
 
 
 @dataclass
@@ -29,10 +39,12 @@ class Recorder:
     clock: NodeClock
     ring: Ring
     power: SegmentWriter
-    rounds: SegmentWriter
+    slow: dict[str, SegmentWriter]
+    """Writers of the datasets that get a few rows a second, which wait in memory for the next batch."""
     tallies: dict[str, Tally] = field(default_factory=dict)
-    processes: tuple[ProcessClock, ...] = ()
+    processes: tuple[ProcessClock, ...] = field(default_factory=_process_clocks)
     power_rows: PowerRows = field(init=False)
+    _rows: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     _channels: dict[tuple[str, Channel], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -45,15 +57,12 @@ class Recorder:
         """Make the ring; segments appear when there is something to write."""
         spool.mkdir(parents=True, exist_ok=True)
         ring = Ring.create(spool / f"{POWER.name}-{run}{SUFFIX}", clock.boot, node)
-        now_ns = time.monotonic_ns()
-        processes = tuple(ProcessClock(n, c, now_ns) for n, c in zip(PROCESSES, _cpu_of_processes_ns(), strict=True))
         return cls(
             node,
             clock,
             ring,
             SegmentWriter(POWER, spool, f"{POWER.name}-{run}"),
-            SegmentWriter(ROUNDS, spool, f"{ROUNDS.name}-{run}"),
-            processes=processes,
+            {d.name: SegmentWriter(d, spool, f"{d.name}-{run}") for d in (ROUNDS, DEVICE_STATE)},
         )
 
     def add(self, meter: str, t_us: int, readings: Sequence[Reading]) -> None:
@@ -74,6 +83,10 @@ class Recorder:
             at_us = t_us if reading.at_ns is None else self.clock.at_us(reading.at_ns)
             ring.append(at_us, code, reading.power_mw, reading.energy_uj, ring.reason(reading.reason))
 
+    def keep(self, dataset: Dataset, row: Mapping[str, Any]) -> None:
+        """Take one row of a dataset that is not ``power``; a kill before the next flush loses it."""
+        self._rows.setdefault(dataset.name, []).append(row)
+
     def tally(self, meter: str) -> Tally:
         """Return the tally of a meter's rounds since the last flush."""
         if meter not in self.tallies:
@@ -85,19 +98,22 @@ class Recorder:
         self._write_power()
         now_ns = time.monotonic_ns()
         now_us = self.clock.at_us(now_ns)
-        rows: list[dict[str, Any]] = []
         for meter, tally in self.tallies.items():
             if tally.rounds:
-                rows.append(tally.row(self.node, meter, self.clock.at_us(tally.last_ns), now_ns))
+                self.keep(ROUNDS, tally.row(self.node, meter, self.clock.at_us(tally.last_ns), now_ns))
                 self.tallies[meter] = Tally(now_ns)
         for process, cpu_ns in zip(self.processes, _cpu_of_processes_ns(), strict=True):
-            rows.append(process.row(self.node, now_us, now_ns, cpu_ns))
-        self.rounds.write(pa.RecordBatch.from_pylist(rows, schema=ROUNDS.arrow))
+            self.keep(ROUNDS, process.row(self.node, now_us, now_ns, cpu_ns))
+        for name, rows in self._rows.items():
+            writer = self.slow[name]
+            writer.write(pa.RecordBatch.from_pylist(rows, schema=writer.dataset.arrow))
+        self._rows.clear()
 
     def rotate(self) -> list[Path]:
         """Flush, close the segments and return them; what is recorded next goes to new ones."""
         self.flush()
-        return [path for path in (self.power.rotate(), self.rounds.rotate()) if path is not None]
+        closed = (writer.rotate() for writer in (self.power, *self.slow.values()))
+        return [path for path in closed if path is not None]
 
     def close(self) -> None:
         """Flush, close the segments and delete the ring, of which they hold everything."""
@@ -110,7 +126,3 @@ class Recorder:
         if end > ring.flushed:
             self.power.write(self.power_rows.batch(ring.flushed, end))
             ring.flushed = end
-
-
-def _cpu_of_processes_ns() -> tuple[int | None, int | None]:
-    return time.process_time_ns(), process_cpu_ns(os.getppid())

@@ -51,12 +51,13 @@ def _end_of_segments(ring: Ring, prefix: str) -> int:
 
     The ring's own count says it, less the batch that may have been written just before the sampler was killed.
     """
-    ends = [ring.flushed]
-    for path in ring.path.parent.glob(f"{prefix}-*"):
-        if path.suffix in (OPEN, CLOSED):
-            try:
-                ends.append(int(path.stem.rpartition("-")[2]) + read_segment(path).num_rows)
-            except ValueError:
-                # Killed before its head was written: nothing is in it.
-                continue
-    return max(ends)
+    segments = (p for p in ring.path.parent.glob(f"{prefix}-*") if p.suffix in (OPEN, CLOSED))
+    return max(ring.flushed, *map(_end_of, segments), 0)
+
+
+def _end_of(segment: Path) -> int:
+    try:
+        return int(segment.stem.rpartition("-")[2]) + int(read_segment(segment).num_rows)
+    except ValueError:
+        # Damaged: sealing puts it aside.
+        return 0

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from joulemark.agents.spool.segment import DRAFT
 from joulemark.warehouse.errors import DiskFull, MeterError
 
 SUFFIX = ".ring"
@@ -65,7 +66,7 @@ class Ring:
     @classmethod
     def create(cls, path: Path, boot: str, node: str, capacity: int = CAPACITY) -> Ring:
         """Make a ring, locked as long as this process lives. Raises DiskFull where there is no space for it."""
-        draft = path.with_suffix(".new")
+        draft = path.with_suffix(DRAFT)
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         size = RECORDS_AT + capacity * RECORD.size

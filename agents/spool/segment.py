@@ -17,8 +17,9 @@ from joulemark.warehouse.schema.columns import Dataset
 
 OPEN = ".open"
 CLOSED = ".arrows"
-BATCH_S = 1.0
-"""A crash loses at most the rows of this long."""
+DRAFT = ".new"
+BATCH_S = 0.9
+"""A crash loses at most the rows of this long, so with the write itself less than those of a second."""
 
 
 @dataclass
@@ -82,10 +83,14 @@ class SegmentWriter:
         if self._stream is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._path = self.folder / f"{self.prefix}-{self.written:012d}{OPEN}"
-            self._file = self._path.open("wb")
+            draft = self._path.with_suffix(DRAFT)
+            self._file = draft.open("wb")
             # The text columns repeat: compressed, an hour of 8 devices takes a tenth of the space.
             options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
             self._stream = pa.ipc.new_stream(self._file, self.dataset.arrow, options=options)
+            self._file.flush()
+            # Only now: a segment that can be seen has a head and can be read.
+            os.replace(draft, self._path)
         return self._stream
 
 

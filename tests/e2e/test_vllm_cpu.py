@@ -1,6 +1,8 @@
 """The main job on vLLM's CPU build: a dense model and a mixture of experts, and a combination that it refuses."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -130,6 +132,18 @@ def test_the_engines_own_counters_were_scraped_and_moved(swept):
 
 def test_nothing_is_left_running(swept):
     assert alive(swept.warehouse) == []
+
+
+def test_what_is_left_would_be_seen(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / f"{tmp_path.name}.log").touch()
+    environment = {**os.environ, "JOULEMARK_START": tmp_path.name}
+    with subprocess.Popen(["cat"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as left:
+        # A program that answers has its environment; one that was only just started may not have it yet.
+        left.stdin.write(b"there?")
+        assert left.stdout.read(6) == b"there?"
+        assert alive(tmp_path) == [str(left.pid)]
+    assert alive(tmp_path) == []
 
 
 def test_a_combination_that_it_refuses_is_tried_once_and_recorded(joulemark):

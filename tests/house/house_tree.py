@@ -27,13 +27,33 @@ def dotted(path: Path) -> str:
 
 
 @functools.cache
-def tracked() -> tuple[Path, ...]:
-    """Return the tracked files that are there, relative to the root; skips the test where git does not know them."""
+def listed() -> tuple[Path, ...] | None:
+    """Return the tracked files that are there, relative to the root; None where git does not know them."""
     try:
-        listed = subprocess.run(
+        names = subprocess.run(
             ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
         ).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"git does not say which files are tracked: {error}")
-    names = [Path(name) for name in listed.split("\0") if name]
-    return tuple(name for name in names if (ROOT / name).is_symlink() or (ROOT / name).exists())
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    found = [Path(name) for name in names.split("\0") if name]
+    return tuple(name for name in found if (ROOT / name).is_symlink() or (ROOT / name).exists())
+
+
+def tracked() -> tuple[Path, ...]:
+    """Return the tracked files; skips the test where git does not know them."""
+    names = listed()
+    if names is None:
+        pytest.skip("git does not say which files are tracked here")
+    return names
+
+
+def sources() -> tuple[Path, ...]:
+    """Return the files that a package is built from: the tracked ones, or without git those of the source tree."""
+    names = listed()
+    if names is not None:
+        return names
+    folders = [ROOT / package for package in PACKAGES]
+    below = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    found = [*ROOT.glob("*"), *(ROOT / "src" / "joulemark").glob("*"), *below]
+    kept = [path for path in found if (path.is_file() or path.is_symlink()) and "__pycache__" not in path.parts]
+    return tuple(path.relative_to(ROOT) for path in kept)

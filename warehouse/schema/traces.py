@@ -35,7 +35,7 @@ ROUNDS = Dataset(
         Column(
             "meter",
             WORD,
-            "the meter; `sampler` and `agent` are the processes themselves, and their rows only have `cpu_us`",
+            "the meter, or `device_state`; `sampler` and `agent` are the processes, of which only `cpu_us` is given",
         ),
         Column("t", INSTANT, "midpoint of the last read; for the processes, end of the second"),
         Column("span_us", pa.int64(), "time since the meter's row before, or since sampling began"),
