@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from joulemark.agents.meters.prometheus.mapping import mapping_of
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator import sweep_record
 from joulemark.orchestrator.driver import Driver
@@ -46,6 +47,8 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
     progress = Progress(work.sweep.name, work.wanted, len(work.have.valid), expected_s)
     environments = {n: s.environment for n, s in work.sweep.engines.items() if s.environment}
     watts = work.site.cpu_watts
+    for meter in work.site.meters:
+        mapping_of(meter)
 
     def config(node: Node) -> AgentConfig:
         return AgentConfig(
@@ -53,6 +56,8 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
             warehouse=warehouse.url if "://" in warehouse.url else warehouse.root,
             cpu_watts=(watts.idle, watts.full) if watts else None,
             environments=environments,
+            meters=tuple(m for m in work.site.meters if m.is_for(node.node)),
+            window_s=min((t.cell.window.window_s for t in trials), default=None),
         )
 
     def keep(manifest: TrialManifest) -> tuple[str, ...]:
