@@ -59,8 +59,9 @@ def test_idle_power_and_uncertainty(tmp_path):
     assert gpu["loaded_idle_w"] == pytest.approx(36)
     assert gpu["cold_idle_w"] == pytest.approx(24)
     assert gpu["peak_w"] == pytest.approx(150)
-    step = 0.100 * 50 / 2
-    assert gpu["uncertainty_j"] == pytest.approx(math.sqrt(2 * (step**2 + (2 * step) ** 2)))
+    edge = 0.025 / math.sqrt(12) / math.sqrt(6) * 50
+    assert gpu["uncertainty_j"] == pytest.approx(1.96 * math.sqrt(2 * (edge**2 + (2 * edge) ** 2)), rel=1e-3)
+    assert gpu["sensor_j"] == pytest.approx(0.05 * 1500 + 2 * 5 * 10)
 
 
 def test_counter_and_integral_stand_side_by_side(tmp_path):
