@@ -121,7 +121,7 @@ def _estimate(
     bracketed = all(curve.brackets(edge, limit_us) for edge in interval)
     if len(t_us) and not bracketed and "counter_reset" not in reasons:
         reasons.append("edge_not_bracketed")
-    peak_w = curve.peak_w(start_us, end_us)
+    peak_w = None if "counter_reset" in reasons else curve.peak_w(start_us, end_us)
     if not bracketed or {"counter_reset", "no_power"} & set(reasons):
         return Estimate(None, None, coverage, samples, peak_w, tuple(reasons))
     parts = budget(curve, start_us, end_us, clock_us)

@@ -15,7 +15,7 @@ MEASURED = frozenset({"counter", "sampled"})
 
 @dataclass(frozen=True)
 class SensorBound:
-    """Bounds of a kind of sensor: ``gain_fraction`` of the energy, and ``offset_w``. Sources stand where they are made."""
+    """Bounds of a kind of sensor: ``gain_fraction`` of the energy, ``offset_w``. Each has its source beside it."""
 
     gain_fraction: float
     offset_w: float
