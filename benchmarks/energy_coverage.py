@@ -90,7 +90,8 @@ def main() -> None:
     for method in METHODS:
         plain, whole = pooled(every[method, False]), pooled(every[method, True])
         print(
-            f"all draws       {method:22} {'':>9}  {plain.covered:>8.1%} {'':>7}  {whole.covered:>9.1%}   (93 % to 97.5 %)"
+            f"all draws       {method:22} {'':>9}  {plain.covered:>8.1%} {'':>7}  {whole.covered:>9.1%}"
+            "   (to be 93 % to 97.5 %)"
         )
 
 

@@ -15,7 +15,7 @@ EPOCH_US = 1_760_000_000_000_000
 BEFORE_S, AFTER_S = 15, 10
 STEP_US = 100_000.0
 MEAN_US = 1_000_000
-LATEST_US = 50_000.0
+LATEST_US = 25_000.0
 """How late a sensor may show what it saw."""
 
 

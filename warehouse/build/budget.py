@@ -25,8 +25,10 @@ from joulemark.warehouse.units import US_PER_S
 Floats = NDArray[np.float64]
 
 TWO_SIDED = 1.96
-UNSEEN = 0.75
-"""Share of the time that a GPU's power sensor does not look at: it sees about 25 ms of every 100 ms."""
+UNSEEN = 0.5
+"""Variance that a step's energy gets from not being seen, per variance of noise, where a sensor looks at 25 ms of every
+100 ms: 0.75 for noise that is much faster than that, 0.34 for noise that lasts 25 ms; engines' steps lie between.
+"""
 CONTEXT = 40
 """Fewest readings that the variation is estimated from; for short intervals, readings around them help."""
 

@@ -66,7 +66,9 @@ def power_updates(t_us: Instants, power_mw: Instants) -> tuple[Instants, Instant
     everywhere = t_us, power_mw, int(np.median(polls_us))
     if not FEWEST_CHANGES <= new.sum() <= EVERY_READING * len(polls_us):
         return everywhere
-    period_us = float(np.quantile(np.diff(t_us[new]), 0.25))
+    apart_us = np.diff(t_us[new])
+    # Without the times in which the field was updated with the value that it had.
+    period_us = float(apart_us[apart_us <= 1.6 * np.quantile(apart_us, 0.25)].mean())
     if period_us > LONGEST_PERIOD_US:
         return everywhere
     updated = new | _silent_updates(t_us, new, period_us)
@@ -77,7 +79,7 @@ def power_updates(t_us: Instants, power_mw: Instants) -> tuple[Instants, Instant
     instants = np.concatenate((t_us[:1], instants, t_us[-1:]))
     values = np.concatenate((power_mw[:1], power_mw[at], power_mw[-1:]))
     kept = np.concatenate(([True], np.diff(instants) > 0))
-    return instants[kept], values[kept], int(np.median(np.diff(t_us[at])))
+    return instants[kept], values[kept], round(period_us)
 
 
 def _silent_updates(t_us: Instants, new: NDArray[np.bool_], period_us: float) -> NDArray[np.bool_]:
@@ -117,7 +119,8 @@ def _evened(instants: Floats, polls_us: Floats) -> tuple[Floats, Floats]:
     fits = even[place]
     evened = np.where(fits, line[place] + slopes[place] * along, instants)
     seen = float(((evened - instants)[fits] ** 2).mean()) * width / (width - 2)
-    unseen = np.maximum(0.0, plain_us**2 - seen)
+    # As far as it is more than the number of changes lets a spread vary by chance.
+    unseen = np.maximum(0.0, plain_us**2 - seen * (1 + 2 * math.sqrt(0.8 / fits.sum())))
     averaged = seen * (1 / width + along**2 / (steps**2).sum())
     return np.maximum.accumulate(evened), np.where(fits, np.sqrt(unseen + averaged), plain_us)
 

@@ -13,8 +13,9 @@ from joulemark.warehouse.units import MW_PER_W, UJ_PER_J, US_PER_S
 Instants = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-LAG_STEPS = 0.475
-"""A sensor may show what it saw up to half a step later: 95 % of that."""
+LAG_STEPS = 0.25
+"""How late a sensor may show what it saw, in update periods, at 95 %. An A100's readings beside an external meter came
+less than 20 ms after the 25 ms that they told of, at an update period of 104 ms."""
 
 
 @dataclass(frozen=True)
