@@ -68,6 +68,7 @@ class NodeAgent:
         self._trial: TrialRun | None = None
         self._renewed = time.monotonic()
         self._closed = threading.Event()
+        self._interrupted = threading.Event()
         threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
 
     def describe(self) -> NodeFacts:
@@ -136,7 +137,8 @@ class NodeAgent:
         self._doing = AgentProgress("idle")
 
     def interrupt(self) -> None:
-        """End the running trial now."""
+        """End what runs now: an installation, an engine's start or a trial."""
+        self._interrupted.set()
         if self._trial is not None:
             self._trial.interrupt()
 
@@ -197,7 +199,10 @@ class NodeAgent:
         return Interval(start_us, end_us)
 
     def _say(self, doing: str) -> None:
+        """Note what is being done. Raises EngineError where it is to end now."""
         self._doing = AgentProgress(doing)
+        if self._interrupted.is_set():
+            raise EngineError("the sweep was stopped", "interrupted")
 
     def _note(self, progress: Progress) -> None:
         left = f", {progress.phase_left_s:.0f} s left" if progress.phase_left_s else ""

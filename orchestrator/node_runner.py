@@ -77,6 +77,10 @@ class NodeRunner:
             down = self._up(group, devices)
             if down is not None:
                 failure_class, error = down
+                if failure_class == "interrupted":
+                    # Nothing was measured, so there is nothing to commit.
+                    self.stopping.set()
+                    return None
                 result = not_started(trial, self.node, failure_class, error)
                 if not FAILURE_CLASSES[failure_class][1]:
                     return down

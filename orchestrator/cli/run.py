@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from joulemark.orchestrator.cli.options import cluster_option, site_option, sweep_argument, warehouse_option
+from joulemark.warehouse.errors import ClusterError
 from joulemark.warehouse.store.location import Warehouse
 
 if TYPE_CHECKING:
     from joulemark.orchestrator.run_sweep import RunResult
+    from joulemark.orchestrator.sweep_work import SweepWork
 
 SOME_FAILED = 1
 INTERRUPTED = 130
@@ -38,9 +40,8 @@ def run(sweep_file: Path, site_file: Path | None, cluster: str | None, warehouse
     if cluster is None:
         # A mistake in the file is said before anything is started.
         work = load_work(sweep_file, site_file, place, [this_machine()])
-        if not work.groups and not work.homeless:
-            _tell(f"all {work.wanted} trials of {work.sweep.name} are there already")
-            _show(place, work.sweep.name)
+        if not work.groups:
+            _nothing_to_run(work, place)
             return
     ray_environment.prepare(cluster)
     _tell("starting a local Ray" if cluster is None else f"connecting to {cluster}")
@@ -53,6 +54,14 @@ def run(sweep_file: Path, site_file: Path | None, cluster: str | None, warehouse
             _tell(text)
         result = run_sweep(work, place)
     _end(result, place)
+
+
+def _nothing_to_run(work: SweepWork, place: Warehouse) -> None:
+    if work.homeless:
+        reasons = "; ".join(sorted({why for _, why in work.homeless}))
+        raise ClusterError(f"none of the trials left has a place here: {reasons}; give a --cluster that has it")
+    _tell(f"all {work.wanted} trials of {work.sweep.name} are there already")
+    _show(place, work.sweep.name)
 
 
 def _end(result: RunResult, place: Warehouse) -> None:

@@ -24,6 +24,12 @@ def joulemark(home, tmp_path):
     return Cli(home, tmp_path)
 
 
+@pytest.fixture(scope="session")
+def cli_in(home):
+    """Make the command line with its warehouse in a folder, for fixtures that several tests share."""
+    return lambda folder: Cli(home, folder)
+
+
 class Cli:
     """The command line with a home and a warehouse of its own."""
 

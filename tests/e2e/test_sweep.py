@@ -52,11 +52,9 @@ def wait_for(condition, seconds=240):
 
 
 @pytest.fixture(scope="module")
-def done(home, tmp_path_factory):
+def done(cli_in, tmp_path_factory):
     """A sweep that ran undisturbed."""
-    from conftest import Cli
-
-    cli = Cli(home, tmp_path_factory.mktemp("done"))
+    cli = cli_in(tmp_path_factory.mktemp("done"))
     cli.output = cli.complete(cli.sweep(SWEEP))
     return cli
 

@@ -14,6 +14,7 @@ from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
 from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, WindowPolicy, Workload
 
+HOPELESS = {name for name, (_, retry) in FAILURE_CLASSES.items() if not retry}
 NODE = NodeFacts("n", "boot", 5, "cpu", 2, 1, (), (), None, {}, {"joulemark": "0"})
 
 
@@ -107,7 +108,7 @@ def test_attempts_are_bounded():
     assert now.valid == 0
 
 
-@pytest.mark.parametrize("failure", [name for name, (_, retry) in FAILURE_CLASSES.items() if not retry])
+@pytest.mark.parametrize("failure", sorted(HOPELESS - {"interrupted"}))
 def test_what_cannot_work_is_not_tried_again_and_every_trial_of_it_says_why(failure):
     agent = FakeAgent(starts=[failure])
     manifests, now, told = run(agent, concurrencies=(1, 2, 4))
@@ -116,6 +117,13 @@ def test_what_cannot_work_is_not_tried_again_and_every_trial_of_it_says_why(fail
     assert len({m.cell for m in manifests}) == 3
     assert "(3 trials)" in told[-1]
     assert now.failed == 3
+
+
+def test_a_start_that_is_interrupted_leaves_no_record_and_ends_the_run():
+    agent = FakeAgent(starts=["interrupted"])
+    manifests, _, _ = run(agent, concurrencies=(1, 2))
+    assert manifests == []
+    assert agent.calls.count("start") == 1
 
 
 def test_an_engine_that_is_slow_once_gets_another_start():

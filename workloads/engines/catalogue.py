@@ -54,6 +54,11 @@ def environment_set(name: str, version: str, on_cpu: bool) -> str:
     return f"{name}-cpu-{version}" if on_cpu and name in _CPU_VERSIONS else f"{name}-{version}"
 
 
+def has_cpu_build(name: str) -> bool:
+    """Return whether joulemark can install the engine for the CPU."""
+    return name == "llamacpp" or name in _CPU_VERSIONS
+
+
 def online_method(name: str, quantization: str, on_cpu: bool) -> str | None:
     """Return the engine's argument ``quantization`` that makes ``quantization`` from unquantized weights on loading.
 

@@ -9,7 +9,14 @@ from typing import Any
 
 from joulemark.warehouse.errors import UnknownModel
 from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, Scalar, WindowPolicy, Workload
-from joulemark.workloads.engines.catalogue import KnownEngine, default_version, engine_named, online_method, refusal
+from joulemark.workloads.engines.catalogue import (
+    KnownEngine,
+    default_version,
+    engine_named,
+    has_cpu_build,
+    online_method,
+    refusal,
+)
 from joulemark.workloads.matrix.points import Point
 from joulemark.workloads.models.catalogue import catalogue
 from joulemark.workloads.models.checkpoint import precision_of_config
@@ -88,6 +95,11 @@ class CellMaker:
         )
         measure = self.sweep.measure
         cell = Cell(deployment, _workload(self.sweep.workload, point), WindowPolicy(measure.warmup_s, measure.window_s))
+        if on_cpu and not settings.environment and not has_cpu_build(engine.name):
+            refused = (
+                f"{engine.name} has no CPU build that joulemark could install; "
+                f"name one of your own: engines: {{{engine.name}: {{environment: PATH}}}}"
+            )
         return Candidate(cell, model, facts, refusal(deployment) or refused)
 
 
