@@ -12,6 +12,7 @@ from pathlib import Path
 
 from joulemark.agents.client.job import Progress
 from joulemark.agents.clock import NodeClock
+from joulemark.agents.devices import HeldDevices, held_devices
 from joulemark.agents.engines.host import EngineHost
 from joulemark.agents.engines.leftovers import end_leftovers
 from joulemark.agents.environments import ensure_environment, use_environment
@@ -30,6 +31,7 @@ from joulemark.agents.orders import (
     TrialResult,
 )
 from joulemark.agents.power import PowerTrace
+from joulemark.agents.power_limits import PowerLimits
 from joulemark.agents.trial import TrialRun, settle
 from joulemark.warehouse.errors import BadInput, EngineError, MissingTool
 from joulemark.warehouse.schema.nodes import NODES
@@ -60,10 +62,13 @@ class NodeAgent:
         self._lock = ExitStack()
         self._lock.enter_context(exclusive(self.folder / "agent.lock", lambda: None))
         self.ended_leftovers = end_leftovers(self.folder / "starts")
+        self.limits = PowerLimits(self.folder / "limits", self.clock.boot)
+        self._limit_warnings = self.limits.restore()
         self.power = PowerTrace.start(config, self.folder, self.warehouse)
         self._doing = AgentProgress("idle")
         self._host: EngineHost | None = None
         self._part: NodePart | None = None
+        self._held = HeldDevices(("cpu",))
         self._cold_idle: Interval | None = None
         self._trial: TrialRun | None = None
         self._renewed = time.monotonic()
@@ -74,7 +79,8 @@ class NodeAgent:
     def describe(self) -> NodeFacts:
         """Return the node's facts, and record them in the warehouse."""
         sampler = self.power.sampler
-        facts = node_facts(self.config.node, self.clock, sampler.meters, sampler.warnings, len(self.ended_leftovers))
+        warnings = (*sampler.warnings, *self._limit_warnings)
+        facts = node_facts(self.config.node, self.clock, sampler.meters, warnings, len(self.ended_leftovers))
         table = NODES.arrow.empty_table().from_pylist([node_row(facts)], schema=NODES.arrow)
         write_table(self.warehouse, NODES, segment_file("nodes", self.config.node, facts.boot), table)
         return facts
@@ -88,15 +94,19 @@ class NodeAgent:
         return replace(self._doing, watts=self.power.sampler.watts)
 
     def start_engine(self, order: StartOrder) -> StartResult:
-        """Measure cold idle once, bring the engine up, measure loaded idle."""
+        """Measure cold idle once, set the power limit, bring the engine up, measure loaded idle."""
+        held = held_devices(order.devices, self.power.sampler.meters.get("nvml", {}))
         try:
             interpreter, model_path = self._prepare(order.deployment)
             if self._cold_idle is None:
                 self._cold_idle = self._idle("measuring idle power without an engine", order.idle_s)
+            if order.deployment.power_limit_w is not None:
+                self.limits.set(held.uuids, order.deployment.power_limit_w)
             self._host = self._start(order, interpreter, model_path)
             self.power.sampler.watch(self._host.process.pid)
             loaded_idle = self._idle(f"measuring idle power of {order.deployment.engine.name}", order.idle_s)
         except EngineError as error:
+            self._unlimit()
             self._keep_logs()
             return StartResult(None, failure_class=error.failure_class, error=str(error))
         except (BadInput, MissingTool) as error:
@@ -104,11 +114,12 @@ class NodeAgent:
         self._part = NodePart(
             node=self.config.node,
             boot=self.clock.boot,
-            devices=self._uuids(order.devices),
+            devices=held.uuids,
             accelerator=order.deployment.accelerator,
             cold_idle=self._cold_idle,
             loaded_idle=loaded_idle,
         )
+        self._held = held
         return StartResult(self._host.record, self._part.devices)
 
     def run_trial(self, order: TrialOrder) -> TrialResult:
@@ -120,19 +131,22 @@ class NodeAgent:
             order, self._host, self.clock, self.config.node, self.power.spool, self.warehouse, self._note
         )
         try:
-            return self._trial.run(self._part, self.power.seal)
+            result = self._trial.run(self._part, self.power.seal)
+            return replace(result, reasons=(*result.reasons, *self._held.reasons))
         finally:
             self._trial = None
             self._doing = AgentProgress("idle")
 
     def stop_engine(self) -> None:
-        """End the engine, if one runs, and keep its log in the warehouse."""
+        """End the engine, if one runs, keep its log in the warehouse, put power limits back."""
         host, self._host = self._host, None
         if host is None:
+            self._unlimit()
             return
         self._doing = AgentProgress(f"stopping {host.engine.name}")
         self.power.sampler.watch()
         host.stop()
+        self._unlimit()
         self._keep_logs()
         self._doing = AgentProgress("idle")
 
@@ -174,7 +188,8 @@ class NodeAgent:
             threads=max(1, len(cpus) - 1),
             cpus=cpus[1:] or cpus,
         )
-        variables = {"CUDA_VISIBLE_DEVICES": ",".join(order.devices)}
+        # CUDA's own order of devices may differ from NVML's, which is that of the PCI bus.
+        variables = {"CUDA_VISIBLE_DEVICES": ",".join(order.devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         self._say(f"starting {deployment.engine.name} with {deployment.model.name} in {deployment.quantization}")
         return EngineHost.start(
             engine_named(deployment.engine.name), deployment, facts, interpreter, self.folder, variables, self._say
@@ -186,16 +201,15 @@ class NodeAgent:
             self.warehouse.write(f"{LOGS}/{log.name}", log.read_bytes())
             log.unlink()
 
-    def _uuids(self, devices: tuple[str, ...]) -> tuple[str, ...]:
-        boards = list(self.power.sampler.meters.get("nvml", {}).get("boards", {}))  # type: ignore[call-overload]
-        return tuple(boards[int(d)] if d.isdigit() and int(d) < len(boards) else d for d in devices) or ("cpu",)
+    def _unlimit(self) -> None:
+        self._limit_warnings = self.limits.restore()
 
     def _idle(self, why: str, seconds: float) -> Interval:
         self._say(why)
         start_us = self.clock.now_us()
         time.sleep(seconds)
         end_us = self.clock.now_us()
-        settle(self.config.sample_period_s)
+        settle(self.power.sampler.settle_s)
         return Interval(start_us, end_us)
 
     def _say(self, doing: str) -> None:

@@ -130,6 +130,6 @@ def _health(done: Done) -> ClientHealth:
     )
 
 
-def settle(period_s: float) -> None:
+def settle(seconds: float) -> None:
     """Wait until the sampler has read past an instant that has just gone by."""
-    time.sleep(3 * period_s)
+    time.sleep(seconds)

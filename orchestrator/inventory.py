@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from joulemark.agents.meters.nvml import NvmlMeter
+from joulemark.agents.meters.nvml.gpus import Gpus
 from joulemark.workloads.cell import Deployment
 
 _BOARD = re.compile(r"\w+\s+([A-Z]+[0-9]+[A-Z0-9]*)")
@@ -27,8 +27,10 @@ class Node:
 
 def this_machine() -> Node:
     """Return this machine as the single node that a local Ray would have."""
-    nvml = NvmlMeter.found()
-    boards = list(nvml.names.values()) if nvml is not None else []
+    gpus = Gpus.found()
+    boards = [g.name for g in gpus.gpus.values()] if gpus is not None else []
+    if gpus is not None:
+        gpus.close()
     found = _BOARD.match(boards[0]) if boards else None
     return Node(socket.gethostname(), "", len(boards), found[1] if found else None)
 

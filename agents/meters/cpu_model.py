@@ -26,6 +26,8 @@ class CpuModelMeter:
     watts: CpuWatts
     tree: ProcessTree = field(default_factory=ProcessTree)
     name: str = "cpu-model"
+    every_s: float = 0.1
+    """CPU time has no update period: it can be read at any pace."""
     _last: tuple[int, int] | None = None
     _energy_uj: float = 0.0
 

@@ -7,7 +7,8 @@ import os
 from joulemark.agents.meters.cpu_model import CpuModelMeter
 from joulemark.agents.meters.cpu_watts import machine_watts
 from joulemark.agents.meters.meter import Meter
-from joulemark.agents.meters.nvml import NvmlMeter
+from joulemark.agents.meters.nvml.average import NvmlAverageMeter
+from joulemark.agents.meters.nvml.meter import NvmlMeter
 from joulemark.agents.meters.rapl import RaplMeter
 from joulemark.warehouse.errors import MeterError
 
@@ -20,9 +21,13 @@ def discover(cpu_watts: tuple[float, float] | None = None) -> tuple[list[Meter],
     """
     meters: list[Meter] = []
     warnings: list[str] = []
-    nvml = NvmlMeter.found()
-    if nvml is not None:
-        meters.append(nvml)
+    try:
+        nvml = NvmlMeter.found()
+        if nvml is not None:
+            average = NvmlAverageMeter.beside(nvml)
+            meters += [nvml] if average is None else [nvml, average]
+    except MeterError as error:
+        warnings.append(f"GPUs cannot be read: {error}; see `nvidia-smi` on this node")
     try:
         rapl = RaplMeter.found()
         if rapl is not None:

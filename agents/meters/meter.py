@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -39,3 +39,10 @@ class Meter(Protocol):
 
     def describe(self) -> dict[str, object]:
         """Return what should be known about it: source of its figures, limits, versions."""
+
+
+@runtime_checkable
+class OwnPace(Protocol):
+    """A meter that knows how often it is worth reading; the pace of every other one is measured."""
+
+    every_s: float

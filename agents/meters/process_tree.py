@@ -33,7 +33,7 @@ class ProcessTree:
         if self.roots and time.monotonic() >= self._rescan_at:
             self._rescan(first=False)
         for pid, last_ns in list(self._last_ns.items()):
-            now_ns = _process_ns(pid)
+            now_ns = process_cpu_ns(pid)
             if now_ns is None:
                 del self._last_ns[pid]
             else:
@@ -46,7 +46,7 @@ class ProcessTree:
         for pid in _tree(self.roots):
             if pid not in self._last_ns:
                 # A child that appears later has used its CPU time under our eyes; count it from its birth.
-                self._last_ns[pid] = (_process_ns(pid) or 0) if first else 0
+                self._last_ns[pid] = (process_cpu_ns(pid) or 0) if first else 0
 
 
 def _tree(roots: tuple[int, ...]) -> list[int]:
@@ -60,7 +60,8 @@ def _tree(roots: tuple[int, ...]) -> list[int]:
     return found
 
 
-def _process_ns(pid: int) -> int | None:
+def process_cpu_ns(pid: int) -> int | None:
+    """Return the CPU time of a process since it began, in nanoseconds; None where it ended."""
     try:
         return time.clock_gettime_ns((~pid << 3) | CPUCLOCK_SCHED)
     except OSError:

@@ -5,29 +5,58 @@ from __future__ import annotations
 import msgspec
 
 
+class Timing(msgspec.Struct, frozen=True):
+    """What was measured of a meter, and how often it is read for that. None: it could not be found out."""
+
+    every_s: float
+    """Interval between reads."""
+    update_s: float | None = None
+    """The shortest of the update periods below."""
+    energy_s: dict[str, float] = {}
+    """By scope: interval between steps of the energy counter."""
+    power_s: dict[str, float] = {}
+    """By scope: interval between new power readings."""
+    resolution_s: float | None = None
+    """Interval between the reads that this was found with: shorter periods look as long as this."""
+    read_us: float | None = None
+    """Median time of one read of all devices."""
+    read_cpu_us: float | None = None
+    """Median CPU time of one read of all devices."""
+    fails_below_s: float | None = None
+    """Read at shorter intervals than this, it gave no readings."""
+
+
 class SamplerConfig(msgspec.Struct, frozen=True):
     """How to sample: sent once, as the first line."""
 
     node: str
     spool: str
+    run: str
+    """Name of this run of a sampler; the names of its files hold it."""
     period_s: float
+    """Interval between reads of a meter whose update period could not be found out."""
     cpu_watts: tuple[float, float] | None = None
+    pids: tuple[int, ...] = ()
+    """The process trees to watch from the start."""
+    timings: dict[str, Timing] = {}
+    """Meters that were measured before: they are not measured again."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What the sampler shall do: ``watch`` the process trees of ``pids``, ``rotate`` its segment, or ``stop``."""
+    """What the sampler shall do: ``watch`` the process trees of ``pids``, ``rotate`` its segments, or ``stop``."""
 
     do: str
     pids: tuple[int, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the sampler says: ``ready``, ``watts`` (about once a second), ``rotated``, ``watching`` or ``failed``."""
+    """What the sampler says: ``ready``, ``watts`` (about twice a second), ``rotated``, ``watching`` or ``failed``."""
 
     what: str
     watts: float | None = None
-    segment: str | None = None
+    segments: tuple[str, ...] = ()
     meters: dict[str, dict[str, object]] | None = None
+    timings: dict[str, Timing] = {}
     warnings: tuple[str, ...] = ()
     error: str | None = None
 

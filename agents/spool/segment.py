@@ -17,24 +17,28 @@ from joulemark.warehouse.schema.columns import Dataset
 
 OPEN = ".open"
 CLOSED = ".arrows"
-BATCH_S = 1.0
-"""A crash loses at most the rows of this long."""
+DRAFT = ".new"
+BATCH_S = 0.9
+"""A crash loses at most the rows of this long, so with the write itself less than those of a second."""
 
 
 @dataclass
 class SegmentWriter:
     """Rows of one dataset into one segment after the other below ``folder``.
 
-    Raises DiskFull where a batch cannot be written.
+    A segment's name ends in the number of rows that the writer wrote before it. Raises DiskFull where a batch cannot
+    be written.
     """
 
     dataset: Dataset
     folder: Path
     prefix: str
+    written: int = 0
     _rows: list[Mapping[str, Any]] = field(default_factory=list)
     _file: BinaryIO | None = None
     _stream: Any = None
     _path: Path | None = None
+    _drafted: bool = False
     _flush_at: float = 0.0
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -48,16 +52,25 @@ class SegmentWriter:
         self._flush_at = time.monotonic() + BATCH_S
         if not self._rows:
             return
-        batch = pa.RecordBatch.from_pylist(self._rows, schema=self.dataset.arrow)
+        self.write(pa.RecordBatch.from_pylist(self._rows, schema=self.dataset.arrow))
+        self._rows = []
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write one batch; once this returns, a kill of this process does not lose it."""
         try:
             self._open().write_batch(batch)
             assert self._file is not None
+            assert self._path is not None
             self._file.flush()
+            if self._drafted:
+                # Only now: a segment that can be seen has a head and a batch.
+                os.replace(self._path.with_suffix(DRAFT), self._path)
+                self._drafted = False
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(f"no space left to write {self._path}; free some and run again") from error
             raise
-        self._rows = []
+        self.written += batch.num_rows
 
     def rotate(self) -> Path | None:
         """Close the segment and return it; None where it holds nothing. The next row opens a new one."""
@@ -75,9 +88,12 @@ class SegmentWriter:
     def _open(self) -> Any:
         if self._stream is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._path = self.folder / f"{self.prefix}-{time.time_ns() // 1000}{OPEN}"
-            self._file = self._path.open("wb")
-            self._stream = pa.ipc.new_stream(self._file, self.dataset.arrow)
+            self._path = self.folder / f"{self.prefix}-{self.written:012d}{OPEN}"
+            self._file = self._path.with_suffix(DRAFT).open("wb")
+            self._drafted = True
+            # The text columns repeat: compressed, an hour of 8 devices takes a tenth of the space.
+            options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+            self._stream = pa.ipc.new_stream(self._file, self.dataset.arrow, options=options)
         return self._stream
 
 

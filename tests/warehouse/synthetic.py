@@ -76,6 +76,7 @@ class Spec:
     chunk: int = 1
     seed: int = 0
     at_us: int | None = None
+    power_limit_w: int | None = None
     args: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -88,6 +89,7 @@ class Spec:
             EngineRef("llamacpp", "1.0", dict(self.args)),
             self.accelerator,
             Parallel(tensor=len(self.devices)),
+            self.power_limit_w,
         )
         workload = Workload(64, self.output_tokens, self.concurrency, seed=self.seed)
         return Cell(deployment, workload, WindowPolicy(5.0, 10.0))

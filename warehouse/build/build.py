@@ -67,7 +67,7 @@ def build(warehouse: Warehouse) -> BuildReport:
         snapshot, statistics = _derive(snapshot, shares, reader)
     except duckdb.Error:
         # A file with a whole footer and broken pages: only reading all of it shows that.
-        snapshot = without_unreadable(snapshot, ("requests", "trial_energy"))
+        snapshot = without_unreadable(snapshot, ("requests", "trial_energy", "device_state"))
         snapshot, statistics = _derive(snapshot, shares, reader)
     snapshot = replace(snapshot, warnings=(*snapshot.warnings, *reader.warnings, *clocks.warnings))
     return BuildReport(len(energies), len(shares), statistics, snapshot.warnings, snapshot)
@@ -119,7 +119,8 @@ def _statistics_inputs(snapshot: Snapshot) -> str:
     """Return a digest of all that the statistics depend on: which trials there are, and with which records."""
     trials = [[m.trial, m.started_us] for m in snapshot.manifests if m.duplicate_of is None]
     version = DATASETS["trial_energy"].version
-    return content_id([trials, snapshot.files["requests"], snapshot.files["trial_energy"], version])
+    files = (snapshot.files[d] for d in ("requests", "trial_energy", "device_state"))
+    return content_id([trials, *files, version])
 
 
 def _last_inputs(warehouse: Warehouse) -> str | None:

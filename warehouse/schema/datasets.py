@@ -5,12 +5,13 @@ from __future__ import annotations
 from joulemark.warehouse.schema.built import CELL_STATISTICS, REQUEST_ENERGY, TRIAL_ENERGY
 from joulemark.warehouse.schema.columns import Dataset
 from joulemark.warehouse.schema.nodes import CLOCKS, NODES, QUALITY
-from joulemark.warehouse.schema.traces import DEVICE_STATE, ENGINE_STATE, POWER, REQUESTS
+from joulemark.warehouse.schema.traces import DEVICE_STATE, ENGINE_STATE, POWER, REQUESTS, ROUNDS
 
 DATASETS: dict[str, Dataset] = {
     d.name: d
     for d in (
         POWER,
+        ROUNDS,
         DEVICE_STATE,
         REQUESTS,
         ENGINE_STATE,

@@ -21,7 +21,9 @@ NODES = Dataset(
         Column("devices", pa.list_(pa.string()), "GPU UUIDs, one per device"),
         Column("driver", pa.string(), "GPU driver version", nullable=True),
         Column(
-            "meters", pa.string(), "JSON: the meters, their devices, scope, fidelity, update period, cost of a read"
+            "meters",
+            pa.string(),
+            "JSON: the meters, their devices, scope, fidelity, update periods as measured, cost of a read",
         ),
         Column("versions", pa.string(), "JSON: kernel, Python and library versions"),
     ),

@@ -66,7 +66,7 @@ REASONS: dict[str, str] = {
     "token_mismatch": "timed and untimed tokens do not add up to the engine's own usage count",
     "foreign_process": "someone else used the device inside the window",
     "clock_uncertain": "the clock offset between the nodes of the trial is not known well enough",
-    "config_mismatch": "the engine says that it runs something else than was asked",
+    "config_mismatch": "the engine, or a GPU's power limit, is something else than was asked",
     "mig_shared": "the device is a MIG slice: its power is that of the whole board",
     "no_power": "no meter gave a reading for the trial's devices",
     "node_not_filled": "idle devices are in the number (only for boundaries beyond the device)",

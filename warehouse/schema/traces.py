@@ -26,6 +26,35 @@ POWER = Dataset(
     split=("power_mw",),
 )
 
+ROUNDS = Dataset(
+    name="rounds",
+    row="about one second of reading one meter, or of the processes that do it",
+    version=1,
+    columns=(
+        Column("node", WORD, "node; `t` is on its clock"),
+        Column(
+            "meter",
+            WORD,
+            "the meter, or `device_state`; `sampler` and `agent` are the processes, of which only `cpu_us` is given",
+        ),
+        Column("t", INSTANT, "midpoint of the last read; for the processes, end of the second"),
+        Column("span_us", pa.int64(), "time since the meter's row before, or since sampling began"),
+        Column("rounds", pa.int32(), "reads of the meter", nullable=True),
+        Column("skipped", pa.int32(), "deadlines that went by without a read", nullable=True),
+        Column("late", pa.int32(), "reads that began more than 2 ms after their deadline", nullable=True),
+        Column("lateness_max_us", pa.int64(), "the longest that a read began after its deadline", nullable=True),
+        Column("duration_us", pa.int64(), "all reads together, from begin to end", nullable=True),
+        Column("duration_max_us", pa.int64(), "the longest read", nullable=True),
+        Column("readings", pa.int32(), "readings that were taken", nullable=True),
+        Column("missing", pa.int32(), "readings that gave neither power nor energy", nullable=True),
+        Column("failed", pa.int32(), "reads that failed as a whole", nullable=True),
+        Column("error", pa.string(), "the last reason for a missing reading or a failed read", nullable=True),
+        Column("cpu_us", pa.int64(), "CPU time: of the reads, or of the process; NULL where it ended", nullable=True),
+    ),
+    sort_by=("node", "meter", "t"),
+    delta=("t",),
+)
+
 DEVICE_STATE = Dataset(
     name="device_state",
     row="slower facts about one GPU, at 1 Hz",

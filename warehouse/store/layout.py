@@ -5,6 +5,7 @@
     sweeps/<sweep>/sweep.yaml, site.yaml, plan.json     what was asked
     trials/<trial>.json                                 manifests, the commit records
     power/<node>/<segment>.parquet                      continuous traces, one folder per node
+    rounds/<node>/<segment>.parquet
     device_state/<node>/<segment>.parquet
     requests/<trial>.parquet                            one file per trial
     engine_state/<trial>.parquet

@@ -5,6 +5,7 @@ from __future__ import annotations
 ORDER = (
     "trial_nodes",
     "trials",
+    "device_findings",
     "tokens",
     "trial_tokens",
     "trial_components",

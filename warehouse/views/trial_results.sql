@@ -6,7 +6,7 @@
 -- boundary: what the energy contains
 -- fidelity: how the energy arises
 -- valid: whether the trial ran to its end and nothing speaks against the figure
--- reasons: what speaks against it: the manifest's reasons, the energy's, and those of the token traces
+-- reasons: what speaks against it: the manifest's reasons, the energy's, those of the token traces and of the devices
 -- nodes: nodes of the trial
 -- devices: GPUs of the trial; 0 where the engine runs on the CPU
 -- start: number of the engine start
@@ -56,6 +56,7 @@ WITH joined AS (
         lambda r: NOT (p.boundary = CASE WHEN t.on_cpu THEN 'cpu' ELSE 'gpu' END AND list_contains(boundary_reasons(), r))
       )
       || p.reasons
+      || coalesce(d.reasons, [])
       || CASE WHEN p.energy_j IS NULL AND len(p.reasons) = 0 THEN ['no_power'] ELSE [] END
       || CASE WHEN k.requests_failed > 0 THEN ['requests_failed'] ELSE [] END
       || CASE WHEN k.token_mismatches > 0 THEN ['token_mismatch'] ELSE [] END
@@ -65,6 +66,8 @@ WITH joined AS (
   FROM trials AS t
   JOIN trial_power AS p ON p.trial = t.trial
   JOIN (SELECT * RENAME (trial AS of_trial) FROM trial_tokens) AS k ON k.of_trial = t.trial
+  LEFT JOIN (SELECT trial, flatten(list(reasons)) AS reasons FROM device_findings GROUP BY trial) AS d
+    ON d.trial = t.trial
 )
 SELECT
   sweep,
