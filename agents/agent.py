@@ -188,7 +188,8 @@ class NodeAgent:
             threads=max(1, len(cpus) - 1),
             cpus=cpus[1:] or cpus,
         )
-        variables = {"CUDA_VISIBLE_DEVICES": ",".join(order.devices)}
+        # CUDA's own order of devices may differ from NVML's, which is that of the PCI bus.
+        variables = {"CUDA_VISIBLE_DEVICES": ",".join(order.devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         self._say(f"starting {deployment.engine.name} with {deployment.model.name} in {deployment.quantization}")
         return EngineHost.start(
             engine_named(deployment.engine.name), deployment, facts, interpreter, self.folder, variables, self._say

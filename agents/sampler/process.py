@@ -171,7 +171,10 @@ class SamplerProcess:
                 raise SamplerDied("the sampler was stopped")
             # What was measured of the meters holds on: a restart must not cost another second of probing.
             config = msgspec.structs.replace(
-                self.config, run=f"{self.config.run}-{self.restarts:03d}", pids=self.pids, timings=self.timings
+                self.config,
+                run=f"{self.config.run}-{self.restarts:03d}",
+                pids=self.pids,
+                timings={**self.config.timings, **self.timings},
             )
             self.run = config.run
             child = Child.start(self.command)

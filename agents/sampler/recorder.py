@@ -45,7 +45,7 @@ class Recorder:
     processes: tuple[ProcessClock, ...] = field(default_factory=_process_clocks)
     power_rows: PowerRows = field(init=False)
     _rows: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    _channels: dict[tuple[str, Channel], int] = field(default_factory=dict)
+    _channels: dict[str, list[tuple[Channel, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.power_rows = PowerRows(self.ring)
@@ -70,18 +70,24 @@ class Recorder:
 
         Once this returns, a kill of this process does not lose it.
         """
-        ring = self.ring
-        for reading in readings:
-            if ring.full:
+        ring, room = self.ring, self.ring.room
+        known = self._channels.setdefault(meter, [])
+        for place, reading in enumerate(readings):
+            # A meter mostly gives the same channels in the same order: then no text is looked at.
+            if place >= len(known):
+                known.append((reading.channel, self._code(meter, reading.channel)))
+            elif known[place][0] is not reading.channel:
+                known[place] = (reading.channel, self._code(meter, reading.channel))
+            if not room:
                 self._write_power()
-            key = (meter, reading.channel)
-            code = self._channels.get(key)
-            if code is None:
-                channel = reading.channel
-                code = ring.channel(meter, channel.device, channel.scope, channel.fidelity)
-                self._channels[key] = code
+                room = ring.room
+            room -= 1
+            reason = 0 if reading.reason is None else ring.reason(reading.reason)
             at_us = t_us if reading.at_ns is None else self.clock.at_us(reading.at_ns)
-            ring.append(at_us, code, reading.power_mw, reading.energy_uj, ring.reason(reading.reason))
+            ring.append(at_us, known[place][1], reading.power_mw, reading.energy_uj, reason)
+
+    def _code(self, meter: str, channel: Channel) -> int:
+        return self.ring.channel(meter, channel.device, channel.scope, channel.fidelity)
 
     def keep(self, dataset: Dataset, row: Mapping[str, Any]) -> None:
         """Take one row of a dataset that is not ``power``; a kill before the next flush loses it."""

@@ -39,6 +39,7 @@ MAGIC = b"JMRING01"
 WORDS_AT, TEXT_AT, RECORDS_AT = 8, 40, 1 << 16
 RECORDED, FLUSHED, TEXT_BYTES = 1, 2, 3
 RECORD = struct.Struct("=qqiHH")
+_pack_record = RECORD.pack_into
 RECORD_TYPE = np.dtype([("t", "=i8"), ("energy", "=i8"), ("power", "=i4"), ("channel", "=u2"), ("reason", "=u2")])
 NO_ENERGY, NO_POWER = -(1 << 63), -(1 << 31)
 BOOT, NODE = 1, 2
@@ -117,14 +118,14 @@ class Ring:
         self._words[FLUSHED] = count
 
     @property
-    def full(self) -> bool:
-        """Whether the next reading would replace one that is in no segment yet."""
-        return self.recorded - self.flushed >= self.capacity
+    def room(self) -> int:
+        """Readings that can be recorded before one would be replaced that is in no segment yet."""
+        return self.capacity - self._words[RECORDED] + self._words[FLUSHED]
 
     def append(self, t_us: int, channel: int, power_mw: int | None, energy_uj: int | None, reason: int) -> None:
-        """Record one reading; the caller sees to it that the ring is not full."""
+        """Record one reading; the caller sees to it that there is room."""
         count = self._words[RECORDED]
-        RECORD.pack_into(
+        _pack_record(
             self.memory,
             RECORDS_AT + count % self.capacity * RECORD.size,
             t_us,

@@ -38,6 +38,7 @@ class SegmentWriter:
     _file: BinaryIO | None = None
     _stream: Any = None
     _path: Path | None = None
+    _drafted: bool = False
     _flush_at: float = 0.0
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -59,7 +60,12 @@ class SegmentWriter:
         try:
             self._open().write_batch(batch)
             assert self._file is not None
+            assert self._path is not None
             self._file.flush()
+            if self._drafted:
+                # Only now: a segment that can be seen has a head and a batch.
+                os.replace(self._path.with_suffix(DRAFT), self._path)
+                self._drafted = False
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(f"no space left to write {self._path}; free some and run again") from error
@@ -83,14 +89,11 @@ class SegmentWriter:
         if self._stream is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._path = self.folder / f"{self.prefix}-{self.written:012d}{OPEN}"
-            draft = self._path.with_suffix(DRAFT)
-            self._file = draft.open("wb")
+            self._file = self._path.with_suffix(DRAFT).open("wb")
+            self._drafted = True
             # The text columns repeat: compressed, an hour of 8 devices takes a tenth of the space.
             options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
             self._stream = pa.ipc.new_stream(self._file, self.dataset.arrow, options=options)
-            self._file.flush()
-            # Only now: a segment that can be seen has a head and can be read.
-            os.replace(draft, self._path)
         return self._stream
 
 

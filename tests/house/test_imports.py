@@ -24,7 +24,7 @@ ALLOWED = {
 
 HOMES = {
     "ray": ("orchestrator/ray_session.py", "orchestrator/ray_agents.py"),
-    "pynvml": ("agents/meters/nvml.py",),
+    "pynvml": ("agents/meters/nvml/api.py",),
     "duckdb": ("warehouse/",),
     "xllamacpp": ("agents/engines/llamacpp_server.py",),
     "vllm": (),

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import pynvml
 from truth import Constant, Load, true_energy_j
 
 SOURCES = Path(__file__).parent
@@ -122,7 +123,8 @@ def build(folder: Path) -> Path:
     if compiler is None:
         raise NoCompiler("no C compiler (cc, gcc or clang): install one to run what needs the NVML double")
     library = folder / NAME
-    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-Wl,-soname,{NAME}", "-Wl,-Bsymbolic"]
+    # Without a soname: a process that has loaded it still finds the driver's own library by name.
+    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wl,-Bsymbolic"]
     sources = [str(s) for s in sorted(SOURCES.glob("*.c"))]
     subprocess.run([compiler, *flags, "-o", str(library), *sources, "-lm", "-lpthread"], check=True)
     return library
@@ -179,15 +181,20 @@ class Double:
 
     @contextmanager
     def in_this_process(self) -> Iterator[None]:
-        """Have this process load the double; end all use of NVML before leaving."""
-        # A library that is loaded already is found by its soname, whatever the search path.
-        ctypes.CDLL(str(self.library))
+        """Have this process use the double; begin and end all use of NVML inside.
+
+        The search path is fixed when a process starts, so the library is put where nvidia-ml-py keeps it.
+        """
         names = ("NVML_DOUBLE", "NVML_DOUBLE_SPEED")
         before = {n: os.environ.get(n) for n in names}
         os.environ.update({n: self.environment[n] for n in names})
+        real, pynvml.nvmlLib = pynvml.nvmlLib, ctypes.CDLL(str(self.library))
+        pynvml._nvmlGetFunctionPointer_cache.clear()
         try:
             yield
         finally:
+            pynvml.nvmlLib = real
+            pynvml._nvmlGetFunctionPointer_cache.clear()
             for name, value in before.items():
                 if value is None:
                     os.environ.pop(name)

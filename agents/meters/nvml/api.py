@@ -11,7 +11,7 @@ import functools
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 import pynvml
@@ -127,8 +127,8 @@ class FieldRead:
     def __post_init__(self) -> None:
         """Make the room for the answer once."""
         self._values = (pynvml.c_nvmlFieldValue_t * len(self.fields))()
-        for value, (field, scope) in zip(self._values, self.fields, strict=True):
-            value.fieldId, value.scopeId = field, scope
+        for value, (number, scope) in zip(self._values, self.fields, strict=True):
+            value.fieldId, value.scopeId = number, scope
         self._bytes = memoryview(self._values).cast("B")
         self._call: Any = None
 
@@ -167,33 +167,38 @@ def _function(name: str) -> Any:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND) from None
 
 
-_users = 0
-_opening = threading.Lock()
+@dataclass
+class _Use:
+    """How often the library is open in this process."""
+
+    users: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_USE = _Use()
 
 
 @_translated
 def open_library() -> None:
     """Load the library and initialise it, once for all users in this process; each call needs a ``close_library``."""
-    global _users  # noqa: PLW0603
-    with _opening:
-        if not _users:
+    with _USE.lock:
+        if not _USE.users:
             pynvml.nvmlInit()
-        _users += 1
+        _USE.users += 1
 
 
 def close_library() -> None:
     """Undo one ``open_library``."""
-    global _users  # noqa: PLW0603
-    with _opening:
-        _users -= 1
-        if not _users:
+    with _USE.lock:
+        _USE.users -= 1
+        if not _USE.users:
             _shut_down()
 
 
 @_translated
 def reopen() -> None:
     """Begin anew after the driver was unloaded: handles of before are worth nothing, for all users."""
-    with _opening:
+    with _USE.lock:
         _shut_down()
         pynvml.nvmlInit()
 

@@ -12,7 +12,7 @@ from joulemark.agents.meters.meter import Channel, Reading
 from joulemark.agents.meters.nvml import api
 from joulemark.agents.meters.nvml.api import FieldRead, NvmlError
 from joulemark.agents.meters.nvml.gpus import Gpu, Gpus
-from joulemark.agents.meters.nvml.sources import Offer, Source, Sources, offer, sources
+from joulemark.agents.meters.nvml.sources import USUAL, Offer, Source, Sources, offer, sources
 from joulemark.agents.meters.nvml.superchip import counter_scopes, modules
 
 UJ_PER_MJ = 1_000
@@ -79,10 +79,10 @@ class NvmlMeter:
     @classmethod
     def of(cls, gpus: Gpus) -> NvmlMeter:
         """Return the meter of these GPUs; takes a second where there are superchips."""
-        offers = {u: gpus.use(g, offer) for u, g in gpus.gpus.items()}
+        offers = {u: _offer(gpus, g) for u, g in gpus.gpus.items()}
         chips = [gpus.gpus[u] for u, o in offers.items() if o.module]
         shared = modules(chips)
-        counting = {g.uuid: g.handle for g in chips if offers[g.uuid].energy}
+        counting = {g.uuid: g.handle for g in chips if offers[g.uuid].energy and g.handle is not None}
         scopes = counter_scopes(counting) if counting else {}
         meter = cls(gpus, modules=shared, offers=offers)
         for uuid, gpu in gpus.gpus.items():
@@ -110,6 +110,14 @@ class NvmlMeter:
             "mig": {g.uuid: list(g.mig) for g in all_gpus if g.mig is not None},
             "modules": {first: list(uuids) for first, uuids in self.modules.items()},
         }
+
+
+def _offer(gpus: Gpus, gpu: Gpu) -> Offer:
+    try:
+        return gpus.use(gpu, offer)
+    except NvmlError:
+        # It is gone for now; its readings will say so until it is back.
+        return USUAL
 
 
 def _power_of(board: Board) -> str:

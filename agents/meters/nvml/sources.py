@@ -37,6 +37,10 @@ class Offer:
         return next((f for f in ((api.INSTANT, scope), (api.AVERAGE, scope)) if f in self.powers), None)
 
 
+USUAL = Offer(energy=True, plain_energy=False, powers=frozenset({(api.INSTANT, api.SCOPE_GPU)}), plain_power=False)
+"""What a card is taken to have that cannot be asked yet."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where one channel's numbers stand in the answer: indexes into ``fields``, None where it has no such number.

@@ -1,5 +1,6 @@
 """The double of NVML's library, built once, and worlds for it to play."""
 
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -23,6 +24,14 @@ def library(tmp_path_factory):
         return build(tmp_path_factory.mktemp("nvml"))
     except NoCompiler as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_double():
+    """Take the double from this process's environment, whoever put it there and in whatever order it was undone."""
+    yield
+    for name in ("NVML_DOUBLE", "NVML_DOUBLE_SPEED"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture

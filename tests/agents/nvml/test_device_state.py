@@ -90,9 +90,7 @@ def test_gpus_take_turns_once_a_second(playing, clock):
         states = DeviceStates("n1", clock, gpus)
         turns = [[r["device"] for r in states.due(100.0 + i * 0.05)] for i in range(41)]
         assert max(map(len, turns)) == 1
-        assert {d: sum(d in t for t in turns) for d in gpus.gpus} == dict(
-            zip(gpus.gpus, (3, 2, 2, 2), strict=True)
-        )
+        assert {d: sum(d in t for t in turns) for d in gpus.gpus} == dict(zip(gpus.gpus, (3, 2, 2, 2), strict=True))
         assert len(states.due(500.0)) == 4
         assert states.due(500.01) == []
 

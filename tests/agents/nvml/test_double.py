@@ -1,8 +1,9 @@
-"""The double against its truth: what it says of a load is what the formulas in truth.py give, seen as sensors see it."""
+"""The double against its truth: what it says of a load is what the formulas of truth.py give, as sensors see it."""
 
 import ctypes
 import math
 import time
+from itertools import pairwise
 
 import pytest
 from nvml_double import Device, Double
@@ -95,7 +96,7 @@ def test_energy_of_any_load_is_the_integral_of_its_power():
     """The closed forms against a fine sum of small differences over sub-intervals that cross all edges."""
     for load in LOADS.values():
         edges = [i * 0.0313 for i in range(200)]
-        parts = [true_energy_j(load, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        parts = [true_energy_j(load, a, b) for a, b in pairwise(edges)]
         assert sum(parts) == pytest.approx(true_energy_j(load, edges[0], edges[-1]), rel=1e-12)
         assert all(60 * 0.0313 <= p <= 700 * 0.0313 for p in parts)
 
@@ -143,8 +144,7 @@ def test_a_slow_call_takes_its_time(playing):
 def test_a_file_that_cannot_be_read_is_no_driver(library, tmp_path, monkeypatch, capfd):
     double = Double(tmp_path, library, [Device()])
     double.path.write_text("device\nuuid GPU-1\nlode constant 3\n")
-    with double.in_this_process():
-        with pytest.raises(api.NvmlError, match="Driver Not Loaded"):
-            api.open_library()
+    with double.in_this_process(), pytest.raises(api.NvmlError, match="Driver Not Loaded"):
+        api.open_library()
     assert "lode" in capfd.readouterr().err
     assert ctypes.CDLL(str(library)).nvmlShutdown() == 1

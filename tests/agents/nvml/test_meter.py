@@ -1,13 +1,15 @@
 """The NVML meter on the double: what it asks, what it says, and what it makes of trouble."""
 
 import time
+from itertools import pairwise
 
 import pytest
 from nvml_double import Device, devices
 from truth import Constant, Square
 
 from joulemark.agents.meters import discover
-from joulemark.agents.meters.nvml import api, gpus as gpus_module
+from joulemark.agents.meters.nvml import api
+from joulemark.agents.meters.nvml import gpus as gpus_module
 from joulemark.agents.meters.nvml.average import NvmlAverageMeter
 from joulemark.agents.meters.nvml.gpus import Gpu, Gpus
 from joulemark.agents.meters.nvml.meter import NvmlMeter
@@ -148,6 +150,19 @@ def test_a_lost_device_is_null_with_a_reason_and_the_others_go_on(playing):
         until(lambda: all(r.power_mw for r in meter.read()))
 
 
+def test_a_device_that_is_lost_from_the_start_has_its_rows_too(playing):
+    with playing(Device(CONSTANT), Device(CONSTANT), age_s=50) as (double, gpus):
+        double.devices = (Device(CONSTANT), Device(CONSTANT, lost_s=((0.0, 50.7),)))
+        double.write()
+        api.reopen()
+        for gpu in gpus.gpus.values():
+            gpu.look_again()
+        meter = NvmlMeter.of(gpus)
+        assert [c.device for c in meter.channels] == list(double.uuids)
+        assert [r.reason for r in meter.read()] == [None, "nvml: GPU is lost"]
+        until(lambda: all(r.power_mw for r in meter.read()))
+
+
 def test_a_reloaded_driver_is_found_again_and_its_counter_begins_anew(playing):
     with playing(Device(CONSTANT), Device(CONSTANT), age_s=50, unloaded_s=((50.6, 51.0),)) as (_, gpus):
         meter = NvmlMeter.of(gpus)
@@ -176,7 +191,7 @@ def test_a_vanished_device_is_left_alone_longer_and_longer(playing, monkeypatch)
             with pytest.raises(api.NvmlError, match="GPU is lost"):
                 gpus.use(gone, api.name)
             now_s[0] += 0.1
-    pauses = [round(b - a) for a, b in zip(asked, asked[1:], strict=False)]
+    pauses = [round(b - a) for a, b in pairwise(asked)]
     assert pauses == [1, 2, 4, 8, 16, 30, 30][: len(pauses)]
     assert len(pauses) >= 5
 

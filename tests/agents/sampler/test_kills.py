@@ -108,7 +108,7 @@ def test_a_sampler_that_cannot_start_says_why(tmp_path):
 
 
 def test_one_that_keeps_dying_is_not_started_in_a_hot_loop(tmp_path):
-    sampler = sampler_of(tmp_path, """print('{"what":"ready"}', flush=True)""")
+    sampler = sampler_of(tmp_path, """input(); print('{"what":"ready"}', flush=True)""")
     begun = time.monotonic()
     sampler.start()
     killing.wait_until(lambda: sampler.restarts >= 3)

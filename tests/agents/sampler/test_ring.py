@@ -83,9 +83,21 @@ STEPS = st.lists(st.integers(1, 6) | st.sampled_from(["flush", "rotate"]), max_s
 @settings(max_examples=150, deadline=None)
 @given(STEPS, st.integers(1, 1200), st.integers(1, 80), st.sampled_from([4, 7, 16]))
 def test_any_crash_point_recovers_every_recorded_reading_once(tmp_path_factory, steps, lines, again, capacity):
-    folder = tmp_path_factory.mktemp("spool")
+    kill_and_recover(tmp_path_factory.mktemp("spool"), steps, lines, again, capacity)
+
+
+def test_every_crash_point_of_one_run_recovers_every_recorded_reading_once(tmp_path):
+    for lines in itertools.count(1):
+        folder = tmp_path / str(lines)
+        folder.mkdir()
+        if kill_and_recover(folder, [3, "flush", 2, "rotate", 6, "flush", 1], lines, 1 << 30, 4):
+            break
+    assert lines > 150
+
+
+def kill_and_recover(folder, steps, lines, again, capacity):
     taken = recording(folder, capacity)
-    killed_after(lines, lambda: work_of(taken, steps))
+    ended = killed_after(lines, lambda: work_of(taken, steps))
     recorded = taken.ring.recorded
     fcntl.flock(taken.ring.descriptor, fcntl.LOCK_UN)
     # The one that recovers may be killed as well, at any moment.
@@ -95,6 +107,7 @@ def test_any_crash_point_recovers_every_recorded_reading_once(tmp_path_factory, 
             recover.recover(taken.ring.path, "this-boot")
     assert left_in(folder) == list(range(1, recorded + 1))
     assert not list(folder.glob("*.ring"))
+    return ended
 
 
 def release(folder):

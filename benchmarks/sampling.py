@@ -1,0 +1,241 @@
+"""What sampling costs, how late it is, and whether its memory grows.
+
+``python benchmarks/sampling.py`` runs the sampler as the agent does, unmodified, on the double of NVML under tests/
+(which a C compiler builds): 8 devices with 100 ms sensors whose calls keep the CPU busy for 50 us each. Every figure
+has its limit beside it; ends with 1 where one is missed. CPU times are the kernel's, of the sampler's process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "nvml_double"))
+os.environ.setdefault("JOULEMARK_HOME", tempfile.mkdtemp())
+from nvml_double import Double, build, devices
+from truth import Square
+
+from joulemark.agents.clock import boot_id
+from joulemark.agents.meters.meter import Channel, Reading
+from joulemark.agents.sampler import loop, recorder
+from joulemark.agents.sampler.process import SamplerProcess
+from joulemark.agents.sampler.protocol import SamplerConfig, Timing
+from joulemark.agents.spool.segment import read_segment
+
+DEVICES, CALL_US, SENSOR_MS = 8, 50.0, 100.0
+REST_AT_MOST, AT_10_HZ_AT_MOST = 0.005, 0.01
+LATE_P99_AT_MOST_US = 2_000
+HOUR_S, GROWTH_AT_MOST_KIB = 3_600, 1_024
+missed = []
+
+
+def say(what: str, value: str, limit: str, well: bool = True) -> None:
+    """Print one figure."""
+    print(f"{what:<66} {value:>14}   {limit}{'' if well else '   MISSED'}", flush=True)
+    if not well:
+        missed.append(what)
+
+
+@dataclass
+class Measured:
+    """What one run of the sampler cost. Shares are of one core."""
+
+    every_s: float
+    reads_per_s: float
+    sampler: float
+    agent: float
+    power_calls: float
+    lateness_us: Any
+    late: float
+    update_s: float | None
+
+
+def sample(library: Path, seconds: float, call_us: float, every_s: float | None) -> Measured:
+    """Run the sampler for so long on the double; at its own pace where none is given."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        world = devices(
+            DEVICES, Square(150, 650, 1.7), busy_us=call_us, step_ms=(SENSOR_MS, 0.0), refresh_ms=(SENSOR_MS, 0.0)
+        )
+        double = Double(folder, library, world)
+        timings = {} if every_s is None else {"nvml": Timing(every_s)}
+        config = SamplerConfig("node", place, f"{boot_id()[:8]}-1", 0.1, timings=timings)
+        with mock.patch.dict(os.environ, double.environment):
+            sampler = SamplerProcess(config)
+            sampler.start()
+        sampler.rotate()
+        calls = sum(double.field_calls())
+        time.sleep(seconds)
+        segments = sampler.rotate()
+        calls = sum(double.field_calls()) - calls
+        timing = sampler.timings["nvml"]
+        sampler.stop()
+        tables = {s.name.partition("-")[0]: read_segment(s) for s in segments}
+        return _measured(tables, timing, calls, call_us)
+
+
+def _measured(tables: dict[str, pa.Table], timing: Timing, calls: int, call_us: float) -> Measured:
+    rounds = tables["rounds"].to_pylist()
+    by = {name: [r for r in rounds if r["meter"] == name] for name in ("sampler", "agent", "nvml")}
+    span_us = sum(r["span_us"] for r in by["sampler"])
+    reads = sum(r["rounds"] for r in by["nvml"])
+    return Measured(
+        every_s=timing.every_s,
+        reads_per_s=reads / span_us * 1e6,
+        sampler=sum(r["cpu_us"] for r in by["sampler"]) / span_us,
+        agent=sum(r["cpu_us"] for r in by["agent"]) / span_us,
+        power_calls=calls * call_us / span_us,
+        lateness_us=_lateness_us(tables["power"], timing.every_s),
+        late=sum(r["late"] for r in by["nvml"]) / reads,
+        update_s=timing.update_s,
+    )
+
+
+def _lateness_us(power: pa.Table, every_s: float) -> Any:
+    """Return how far the middle of each read lies behind where the earliest ones put it: deadlines are a grid."""
+    period_us = every_s * 1e6
+    place_us = np.unique(power["t"].cast("int64").to_numpy()) % period_us
+    # The grid begins where many reads lie closely together; a late one comes after it, round the period.
+    edge_us = np.median((place_us - place_us[0] + period_us / 2) % period_us) + place_us[0] - period_us / 2
+    early_us = np.percentile((place_us - edge_us + period_us / 4) % period_us, 1) - period_us / 4
+    return (place_us - edge_us - early_us + 100) % period_us - 100
+
+
+def cost(library: Path, seconds: float) -> None:
+    """Print what the sampler costs beside its calls, at its own pace and at 10 reads a second."""
+    own = sample(library, seconds, CALL_US, None)
+    say("update period that was measured", f"{own.update_s or 0:.4f} s", f"sensor: {SENSOR_MS / 1e3} s")
+    say("reads a second at the pace that follows", f"{own.reads_per_s:.1f}", "20 to 30", 19.5 <= own.reads_per_s <= 30)
+    for name, one in (("own pace", own), ("10 reads a second", sample(library, seconds, CALL_US, 0.1))):
+        free = sample(library, seconds, 0.0, one.every_s)
+        total_limit = AT_10_HZ_AT_MOST if one is not own else 1.0
+        say(
+            f"{name}: sampler in all",
+            f"{one.sampler:.2%}",
+            f"limit {total_limit:.0%} of a core" if one is not own else "",
+            one.sampler <= total_limit,
+        )
+        say(
+            f"{name}: power calls alone ({one.reads_per_s:.1f} x {DEVICES} x {CALL_US:g} us)",
+            f"{one.power_calls:.2%}",
+            "",
+        )
+        say(
+            f"{name}: sampler where calls take no time",
+            f"{free.sampler:.2%}",
+            f"limit {REST_AT_MOST:.1%} of a core",
+            free.sampler <= REST_AT_MOST,
+        )
+        say(f"{name}: the agent's side (its process, nothing else to do)", f"{one.agent:.2%}", "")
+        p50, p99 = np.percentile(one.lateness_us, [50, 99])
+        say(f"{name}: lateness p50", f"{p50 / 1e3:.2f} ms", "")
+        say(
+            f"{name}: lateness p99",
+            f"{p99 / 1e3:.2f} ms",
+            f"limit {LATE_P99_AT_MOST_US / 1e3:g} ms on an idle machine (load now {os.getloadavg()[0]:.1f})",
+            p99 <= LATE_P99_AT_MOST_US,
+        )
+        say(f"{name}: reads more than 2 ms late, as recorded in `rounds`", f"{one.late:.2%}", "")
+
+
+class SimulatedTime:
+    """Stands for the module ``time`` and for the inbox: waiting for a deadline jumps to it."""
+
+    def __init__(self, end_s: float) -> None:
+        self.now_ns, self.end_ns = 0, round(end_s * 1e9)
+
+    def monotonic_ns(self) -> int:
+        """Return simulated time."""
+        return self.now_ns
+
+    thread_time_ns = process_time_ns = monotonic_ns
+
+    def wait(self, deadline_ns: int) -> list[Any] | None:
+        """Be at the deadline at once; None at the end."""
+        self.now_ns = max(self.now_ns, deadline_ns)
+        return None if self.now_ns >= self.end_ns else []
+
+
+class Still:
+    """A meter of 8 devices that takes no time; says what memory is in use at chosen moments."""
+
+    name, every_s = "still", 0.04
+    channels = tuple(Channel(f"GPU-{i}", "gpu_board", "counter") for i in range(DEVICES))
+
+    def __init__(self, clock: SimulatedTime) -> None:
+        self.clock, self.energy_uj, self.peaks_kib = clock, 0, []
+
+    def read(self) -> list[Reading]:
+        """Return the next readings."""
+        self.energy_uj += 12_000_000
+        if self.clock.now_ns >= (len(self.peaks_kib) + 1) * 60_000_000_000:
+            self.peaks_kib.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return [Reading(c, 300_000 + self.energy_uj % 977, self.energy_uj) for c in self.channels]
+
+    def describe(self) -> dict[str, object]:
+        """Return nothing much."""
+        return {}
+
+
+def remember(hours: float) -> None:
+    """Sample in simulated time and print peak memory after five minutes and at the end, in KiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        clock = SimulatedTime(hours * HOUR_S)
+        meter = Still(clock)
+        with (
+            mock.patch.object(loop, "time", clock),
+            mock.patch.object(recorder, "time", clock),
+            mock.patch.object(loop, "say"),
+        ):
+            loop.Sampler(SamplerConfig("n", folder, "run-1", 0.1), [meter], inbox=clock).run()  # type: ignore[arg-type]
+        rows = sum(read_segment(s).num_rows for s in Path(folder).glob("power-*"))
+        print(meter.peaks_kib[4], meter.peaks_kib[-1], rows)
+
+
+def memory(hours: float) -> None:
+    """Print how far an hour of samples makes the sampler's memory grow."""
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, __file__, "--remember", str(hours)], capture_output=True, text=True, check=True
+    )
+    took_s = time.monotonic() - begun
+    early_kib, late_kib, rows = map(int, done.stdout.split())
+    say(
+        f"peak memory after {hours:g} h ({rows:,} readings in {took_s:.0f} s) over that after 5 min",
+        f"+{late_kib - early_kib} KiB",
+        f"limit {GROWTH_AT_MOST_KIB} KiB, of {early_kib // 1024} MiB",
+        late_kib - early_kib <= GROWTH_AT_MOST_KIB,
+    )
+
+
+def main() -> None:
+    """Print all figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each run of the sampler")
+    parser.add_argument("--hours", type=float, default=1.0, help="simulated hours for the memory figure")
+    parser.add_argument("--remember", type=float, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.remember:
+        remember(options.remember)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        cost(build(Path(folder)), options.seconds)
+    memory(options.hours)
+    sys.exit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()
