@@ -171,6 +171,7 @@ def test_meters_reach_the_sampler_as_they_are():
     ("entry", "says"),
     [
         ("{exporter: dgcm, url: 'http://x/'}", "site.yaml:5:16: 'dgcm' is no exporter: did you mean dcgm?"),
+        ("{exporter: node, name: rapl, url: 'http://x/'}", "joulemark has something called 'rapl' itself"),
         ("{exporter: dcgm}", "a meter lacks the key 'url'"),
         ("{url: 'http://x/'}", "a meter has either 'exporter' (dcgm, node, ipmi, snmp, kepler) or 'mapping'"),
         ("{exporter: dcgm, mapping: a.yaml, url: 'http://x/'}", "a meter has either 'exporter'"),
