@@ -13,7 +13,7 @@ from pathlib import Path
 from joulemark.agents.client.job import Progress
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.devices import HeldDevices, held_devices
-from joulemark.agents.engines.host import EngineHost
+from joulemark.agents.engines.host import EngineHost, StartError
 from joulemark.agents.engines.leftovers import end_leftovers
 from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.home import joulemark_home
@@ -35,7 +35,7 @@ from joulemark.agents.power_limits import PowerLimits
 from joulemark.agents.trial import TrialRun, settle
 from joulemark.warehouse.errors import BadInput, EngineError, MissingTool
 from joulemark.warehouse.schema.nodes import NODES
-from joulemark.warehouse.schema.trial import Interval, NodePart
+from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
 from joulemark.warehouse.store.layout import LOGS, segment_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
@@ -95,32 +95,46 @@ class NodeAgent:
 
     def start_engine(self, order: StartOrder) -> StartResult:
         """Measure cold idle once, set the power limit, bring the engine up, measure loaded idle."""
-        held = held_devices(order.devices, self.power.sampler.meters.get("nvml", {}))
+        started_us = self.clock.now_us()
+        self._held = held_devices(order.devices, self.power.sampler.meters.get("nvml", {}))
+        engine: EngineRecord | None = None
+        failure: EngineError | None = None
         try:
-            interpreter, model_path = self._prepare(order.deployment)
-            if self._cold_idle is None:
-                self._cold_idle = self._idle("measuring idle power without an engine", order.idle_s)
-            if order.deployment.power_limit_w is not None:
-                self.limits.set(held.uuids, order.deployment.power_limit_w)
-            self._host = self._start(order, interpreter, model_path)
-            self.power.sampler.watch(self._host.process.pid)
-            loaded_idle = self._idle(f"measuring idle power of {order.deployment.engine.name}", order.idle_s)
+            engine = self._bring_up(order)
+        except StartError as error:
+            engine, failure = error.record, error.reason
         except EngineError as error:
-            self._unlimit()
-            self._keep_logs()
-            return StartResult(None, failure_class=error.failure_class, error=str(error))
-        except (BadInput, MissingTool) as error:
-            return StartResult(None, failure_class="unsupported", error=str(error))
+            failure = error
+        except MissingTool as error:
+            failure = EngineError(str(error), "not_installed")
+        except BadInput as error:
+            failure = EngineError(str(error), "unsupported")
+        result = StartResult(engine, self._held.uuids, started_us, self.clock.now_us())
+        if failure is None:
+            return result
+        self.stop_engine()
+        self._keep_logs()
+        return replace(result, failure_class=failure.failure_class, error=str(failure))
+
+    def _bring_up(self, order: StartOrder) -> EngineRecord:
+        deployment = order.deployment
+        interpreter, model_path = self._prepare(deployment)
+        if self._cold_idle is None:
+            self._cold_idle = self._idle("measuring idle power without an engine", order.idle_s)
+        if deployment.power_limit_w is not None:
+            self.limits.set(self._held.uuids, deployment.power_limit_w)
+        self._host = self._start(order, interpreter, model_path)
+        self.power.sampler.watch(self._host.process.pid)
+        loaded_idle = self._idle(f"measuring idle power of {deployment.engine.name}", order.idle_s)
         self._part = NodePart(
             node=self.config.node,
             boot=self.clock.boot,
-            devices=held.uuids,
-            accelerator=order.deployment.accelerator,
+            devices=self._held.uuids,
+            accelerator=deployment.accelerator,
             cold_idle=self._cold_idle,
             loaded_idle=loaded_idle,
         )
-        self._held = held
-        return StartResult(self._host.record, self._part.devices)
+        return self._host.record
 
     def run_trial(self, order: TrialOrder) -> TrialResult:
         """Run one trial on the running engine and seal its traces."""

@@ -41,10 +41,16 @@ class StartOrder:
 
 @dataclass(frozen=True)
 class StartResult:
-    """A running engine and its devices (GPU UUIDs, or ``("cpu",)``), or why there is none."""
+    """An engine start on devices (GPU UUIDs, or ``("cpu",)``), from when to when on the node's clock.
+
+    Where it failed, ``failure_class`` and ``error`` say why, and ``engine`` is the engine as far as it came: None where
+    nothing was started.
+    """
 
     engine: EngineRecord | None
-    devices: tuple[str, ...] = ()
+    devices: tuple[str, ...]
+    started_us: int
+    ended_us: int
     failure_class: str | None = None
     error: str | None = None
 

@@ -66,27 +66,23 @@ class NodeRunner:
         """Pass on what the agent says that it does."""
         self.progress.line(NodeLine(self.node.node, what, self._now, tokens_per_s, watts))
 
-    def _trial(self, group: Group, trial: Wanted, devices: tuple[str, ...]) -> tuple[str, str] | None:
-        """Try one trial until it is valid or not worth more.
-
-        Return (failure class, error) where the engine will not start for any trial of the group.
-        """
+    def _trial(self, group: Group, trial: Wanted, devices: tuple[str, ...]) -> StartResult | None:
+        """Try one trial until it is valid or not worth more; return the start that no trial of the group gets past."""
         self._now = label(trial.cell)
         for made in range(1, ATTEMPTS + 1):
             begun = time.monotonic()
-            down = self._up(group, devices)
-            if down is not None:
-                failure_class, error = down
-                if failure_class == "interrupted":
+            failed = self._up(group, devices)
+            if failed is not None and failed.failure_class is not None:
+                if failed.failure_class == "interrupted":
                     # Nothing was measured, so there is nothing to commit.
                     self.stopping.set()
                     return None
-                result = not_started(trial, self.node, failure_class, error)
-                if not FAILURE_CLASSES[failure_class][1]:
-                    return down
+                if not FAILURE_CLASSES[failed.failure_class][1]:
+                    return failed
+                result, engine = not_started(trial, self.node, failed), failed.engine
             else:
-                result = self._attempt(trial)
-            reasons = self._commit(trial, result)
+                result, engine = self._attempt(trial), self._engine
+            reasons = self._commit(trial, result, engine)
             self._count(trial, result, reasons, time.monotonic() - begun)
             if result.outcome == "failed":
                 self._down()
@@ -103,29 +99,27 @@ class NodeRunner:
         vocabulary = facts.vocab if facts is not None else UNKNOWN_VOCABULARY
         return self.agent.run_trial(TrialOrder(name, trial.cell, vocabulary, seed))
 
-    def _up(self, group: Group, devices: tuple[str, ...]) -> tuple[str, str] | None:
-        """Have the engine running; return (failure class, error) where it does not start."""
+    def _up(self, group: Group, devices: tuple[str, ...]) -> StartResult | None:
+        """Have the engine running; return how its start failed, None where it runs."""
         if self._engine is not None:
             return None
         window_s = group.trials[0].cell.window.window_s
         idle_s = min(max(IDLE_SHARE * window_s, IDLE_S[0]), IDLE_S[1])
         order = StartOrder(group.deployment, group.slots, group.context_tokens, devices, idle_s)
         started = self.agent.start_engine(order)
+        if started.failure_class is not None:
+            return started
         self._engine, self._devices = started.engine, started.devices
-        if started.engine is not None:
-            return None
-        return started.failure_class or "engine_failed", started.error or "the engine did not start"
+        return None
 
     def _down(self) -> None:
         self._engine = None
         self.agent.stop_engine()
 
-    def _commit(self, trial: Wanted, result: TrialResult) -> tuple[str, ...]:
+    def _commit(self, trial: Wanted, result: TrialResult, engine: EngineRecord | None) -> tuple[str, ...]:
         attempt = self.attempts.get(trial.key, 0)
         self.attempts[trial.key] = attempt + 1
-        return self.commit(
-            manifest(trial, attempt, self.sweep, self.node, result, self._engine, self._mismatches(trial))
-        )
+        return self.commit(manifest(trial, attempt, self.sweep, self.node, result, engine, self._mismatches(trial)))
 
     def _mismatches(self, trial: Wanted) -> tuple[str, ...]:
         if self._engine is None:
@@ -139,11 +133,11 @@ class NodeRunner:
         why = result.error if what == "failed" else ", ".join(reasons)
         self.tell(f"{what}: {label(trial.cell)}, repeat {trial.repeat + 1}" + (f": {why}" if why else ""))
 
-    def _give_up(self, trials: tuple[Wanted, ...], why: tuple[str, str]) -> None:
+    def _give_up(self, trials: tuple[Wanted, ...], start: StartResult) -> None:
         """Commit the failure for every trial: the engine that they share does not start."""
         for trial in trials:
-            self._commit(trial, not_started(trial, self.node, *why))
+            self._commit(trial, not_started(trial, self.node, start), start.engine)
             self.progress.attempted("failed", self.progress.expected_trial_s)
             self.progress.settled()
         d = trials[0].cell.deployment
-        self.tell(f"failed: {d.model.name} {d.quantization} on {d.engine.name} ({len(trials)} trials): {why[1]}")
+        self.tell(f"failed: {d.model.name} {d.quantization} on {d.engine.name} ({len(trials)} trials): {start.error}")

@@ -39,9 +39,9 @@ class FakeAgent:
         self.calls.append("start")
         word = self._next(self.starts)
         if word != "ok":
-            return StartResult(None, failure_class=word, error=f"it was {word}")
+            return StartResult(None, ("cpu",), 7, 9, failure_class=word, error=f"it was {word}")
         self.running = True
-        return StartResult(EngineRecord("llamacpp", "1", "s", (), {}, {}, 0.1, "logs/s.log"), ("cpu",))
+        return StartResult(EngineRecord("llamacpp", "1", "s", (), {}, {}, 0.1, "logs/s.log"), ("cpu",), 7, 9)
 
     def run_trial(self, order):
         assert self.running, "a trial was run without an engine"
@@ -116,6 +116,7 @@ def test_what_cannot_work_is_not_tried_again_and_every_trial_of_it_says_why(fail
     assert [(m.outcome, m.failure_class) for m in manifests] == [("failed", failure)] * 3
     assert len({m.cell for m in manifests}) == 3
     assert "(3 trials)" in told[-1]
+    assert {(m.started_us, m.ended_us, m.nodes[0].devices) for m in manifests} == {(7, 9, ("cpu",))}
     assert now.failed == 3
 
 
