@@ -147,11 +147,12 @@ def test_bounds_are_stated_where_there_is_a_source():
 def test_a_counter_gives_way_where_it_says_little():
     for seconds, expected in ((0.4, "integral"), (10, "counter")):
         estimates = {m: e for m, e in draw("steady", seconds, 5).estimates().items() if m in ("counter", "integral")}
-        assert choice(estimates) == expected
-        assert choice({"counter": estimates["counter"]}) == "counter"
+        assert choice(estimates, "counter") == expected
+        assert choice(estimates, "modelled") == "counter"
+        assert choice({"counter": estimates["counter"]}, "counter") == "counter"
     nothing = counter_energy(np.empty(0, np.int64), np.empty(0, np.int64), T0, T0 + S)
-    assert choice({"counter": nothing, "integral": estimates["integral"]}) == "integral"
-    assert choice({"counter": nothing}) == "counter"
+    assert choice({"counter": nothing, "integral": estimates["integral"]}, "modelled") == "integral"
+    assert choice({"counter": nothing}, "counter") == "counter"
 
 
 def test_readings_at_one_instant_count_once():

@@ -62,7 +62,7 @@ def series_rows(series: Series, interval: Interval, clock_us: float | None, *, c
         reasons += ("counter_disagrees",)
     if check and clock_us is None:
         reasons += ("clock_uncertain",)
-    chosen = choice(estimates)
+    chosen = choice(estimates, series.fidelity)
     bound = sensor_bound(series.scope, series.fidelity)
     for method, estimate in estimates.items():
         told = replace(estimate, reasons=(*estimate.reasons, *reasons))
@@ -70,15 +70,17 @@ def series_rows(series: Series, interval: Interval, clock_us: float | None, *, c
         yield _row(names, told, bound) | {"disagreement": apart, "chosen": method == chosen}
 
 
-def choice(estimates: dict[str, Estimate]) -> str:
+def choice(estimates: dict[str, Estimate], fidelity: str) -> str:
     """Return the method whose figure counts.
 
     The counter's, unless it has none, or it is known worse than to 0.5 % and the integral is known better: a counter
-    that moves ten times a second says little about a window of a second.
+    that moves ten times a second says little about a window of a second. A modelled counter is exact by construction.
     """
     methods = [m for m, e in estimates.items() if e.energy_j is not None] or list(estimates)
     if len(methods) == 1:
         return methods[0]
+    if fidelity in NOT_MEASURED:
+        return "counter"
     counter, integral = estimates["counter"], estimates["integral"]
     if counter.energy_j is None or counter.uncertainty_j is None or integral.uncertainty_j is None:
         return "counter"
