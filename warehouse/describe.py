@@ -73,8 +73,10 @@ What lies below `built/` is computed from traces and manifests when the warehous
 deleted at any time.
 
 How energy of a window is found: the difference of the device's cumulative counter, its edges interpolated between
-changes of the counter; beside it the integral of power readings (trapezoid). The counter's figure is taken where there
-is one. `uncertainty_j` is the edge error alone: half a step at each edge.
+changes of the counter; beside it the integral of power readings (trapezoid over the field's updates). `chosen` says
+which counts: the counter's figure where it is known to 0.5 % or better than the integral. `uncertainty_j` is a half
+width at 95 %, made of parts that stand beside it; the sensor's gain and offset, which are common to all figures of a
+device, are in none of them ([how they are found](method.md#energy)).
 
 How a cell's interval is found: a t interval at {CONFIDENCE:.0%} on the logarithms of its trials' J per output token.
 Trials of one engine start on one node count as one cluster where there are at least two such clusters; with one, the

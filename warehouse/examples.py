@@ -48,9 +48,10 @@ group by r.trial
 order by r.trial""",
     ),
     Example(
-        "Both methods of every meter side by side.",
+        "Both methods of every meter side by side, which of them counts, and what each may be off by, in parts.",
         """from trial_energy
-select trial, meter, device, scope, method, energy_j, uncertainty_j, coverage
+select trial, meter, device, scope, method, chosen, energy_j, disagreement,
+  uncertainty_j, edge_j, transient_j, clock_j, gain_fraction, coverage
 where interval = 'window'
 order by trial, meter, device, scope, method""",
     ),

@@ -83,7 +83,7 @@ class StreamReader:
             return
         try:
             event = _DECODER.decode(payload)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BrokenStream(f"not an event: {payload[:80]!r}") from error
         if event.error is not None:
             self.error = msgspec.json.encode(event.error).decode()[:500]

@@ -13,6 +13,8 @@ from joulemark.agents.meters.meter import Channel, Reading
 from joulemark.warehouse.errors import MeterError
 
 POWERCAP = Path("/sys/class/powercap")
+MOST_UJ = 1 << 62
+"""No register counts so far, and totals beyond it do not fit where they are kept."""
 
 
 @dataclass
@@ -28,9 +30,11 @@ class Zone:
     def read(self) -> Reading:
         """Return the continued counter, or a reading without a value and with the reason."""
         try:
-            now_uj = int((self.path / "energy_uj").read_text())
+            now_uj = _number(self.path / "energy_uj")
         except (OSError, ValueError) as error:
             return Reading(self.channel, None, None, f"rapl: {error}")
+        if now_uj > self.range_uj:
+            return Reading(self.channel, None, None, f"rapl: {now_uj} is beyond the counter's range {self.range_uj}")
         if self.last_uj is None:
             self.total_uj = now_uj
         else:
@@ -51,7 +55,7 @@ class RaplMeter:
     def found(cls, root: Path = POWERCAP) -> RaplMeter | None:
         """Return the meter, or None where the machine has no RAPL.
 
-        Raises MeterError where it has, and the counters may not be read.
+        Raises MeterError where it has, and the counters may not be read, or a zone is none.
         """
         if not root.is_dir():
             return None
@@ -82,10 +86,21 @@ class RaplMeter:
 
 
 def _zone(path: Path) -> Zone:
-    name = (path / "name").read_text().strip()
+    try:
+        name, range_uj = (path / "name").read_text().strip(), _number(path / "max_energy_range_uj")
+    except (OSError, ValueError) as error:
+        raise MeterError(f"{path} is no powercap zone that can be read: {error}") from error
     package = name.startswith("package")
     scope = "cpu_package" if package else {"core": "cpu_core", "dram": "dram", "psys": "platform"}.get(name, name)
     device = (
         name if package or name == "psys" else f"{path.name.rsplit(':', 1)[0].replace('intel-rapl', 'rapl')}:{name}"
     )
-    return Zone(Channel(device, scope, "counter"), path, int((path / "max_energy_range_uj").read_text()))
+    return Zone(Channel(device, scope, "counter"), path, range_uj)
+
+
+def _number(path: Path) -> int:
+    """Return the microjoules in a file. Raises OSError, or ValueError where it holds no such number."""
+    text = path.read_text().strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < MOST_UJ):
+        raise ValueError(f"{path.name} holds {text[:40]!r}, which is no number of microjoules")
+    return int(text)

@@ -14,6 +14,7 @@ from joulemark.orchestrator.cli.plan import plan
 from joulemark.orchestrator.cli.run import run
 from joulemark.orchestrator.cli.sql import sql
 from joulemark.orchestrator.cli.status import status
+from joulemark.orchestrator.cli.verify import verify
 from joulemark.warehouse.errors import JoulemarkError
 
 INTERRUPTED = 130
@@ -41,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (plan, run, status, sql, leaderboard, compare, check):
+for command in (plan, run, status, sql, leaderboard, compare, check, verify):
     cli.add_command(command)
 
 

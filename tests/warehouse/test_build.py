@@ -83,6 +83,33 @@ def test_a_broken_built_file_is_built_again(warehouse):
     assert build(warehouse).warnings == ()
 
 
+def test_energies_of_an_older_version_are_built_again_with_all_that_rests_on_them(warehouse):
+    build(warehouse)
+    before = {n: c for n, (_, c) in built(warehouse).items()}
+    name = next(n for n in warehouse.list("built/trial_energy", ".parquet"))
+    table = pq.read_table(warehouse.path(name))
+    older = table.drop_columns(
+        ["edge_j", "transient_j", "clock_j", "gain_fraction", "offset_w", "disagreement", "chosen"]
+    )
+    older = older.set_column(older.schema.get_field_index("energy_j"), "energy_j", [[1.0] * len(older)])
+    pq.write_table(
+        older.replace_schema_metadata(table.schema.metadata | {SCHEMA_VERSION_KEY: b"1"}), warehouse.path(name)
+    )
+    trial = Path(name).stem
+    shares = f"built/request_energy/{trial}.parquet"
+    wrong = pq.read_table(warehouse.path(shares))
+    pq.write_table(wrong.slice(0, 1), warehouse.path(shares))
+    report = build(warehouse)
+    assert (report.energies, report.shares, report.warnings) == (1, 1, ())
+    assert {n: c for n, (_, c) in built(warehouse).items()} == before
+    with open_warehouse(warehouse) as connection:
+        assert connection.warnings == ()
+        assert (
+            connection.sql("from trial_energy").num_rows
+            == connection.sql("from trial_energy where chosen").num_rows * 2
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [

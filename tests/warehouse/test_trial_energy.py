@@ -59,8 +59,10 @@ def test_idle_power_and_uncertainty(tmp_path):
     assert gpu["loaded_idle_w"] == pytest.approx(36)
     assert gpu["cold_idle_w"] == pytest.approx(24)
     assert gpu["peak_w"] == pytest.approx(150)
-    step = 0.100 * 50 / 2
-    assert gpu["uncertainty_j"] == pytest.approx(math.sqrt(2 * (step**2 + (2 * step) ** 2)))
+    # Polls and steps march in step here, so that a step is known to a poll and no better.
+    edge = 0.025 / math.sqrt(12) * 50
+    assert gpu["uncertainty_j"] == pytest.approx(1.96 * math.sqrt(2 * (edge**2 + (2 * edge) ** 2)), rel=1e-3)
+    assert gpu["sensor_j"] == pytest.approx(0.05 * 1500 + 2 * 5 * 10)
 
 
 def test_counter_and_integral_stand_side_by_side(tmp_path):
@@ -70,6 +72,27 @@ def test_counter_and_integral_stand_side_by_side(tmp_path):
     assert window["GPU-1", "counter"] == pytest.approx(truth.window_j, rel=1e-9)
     assert window["GPU-1", "integral"] == pytest.approx(truth.window_j, rel=1e-9)
     assert {r["interval"] for r in rows} == {"window", "cold_idle", "loaded_idle"}
+
+
+def test_the_row_says_which_method_counts_and_how_far_they_are_apart(tmp_path):
+    _, power, rows, results = one(tmp_path, gpus(GPU_1, GPU_2))
+    window = {(r["device"], r["method"]): r for r in rows if r["interval"] == "window"}
+    for (device, method), row in window.items():
+        assert row["chosen"] == (method == "counter")
+        other = window[device, "integral"]["energy_j"] / window[device, "counter"]["energy_j"] - 1
+        assert row["disagreement"] == pytest.approx(other, abs=1e-12)
+        assert row["uncertainty_j"] == pytest.approx(math.hypot(row["edge_j"], row["transient_j"], row["clock_j"]))
+        assert (row["gain_fraction"], row["offset_w"]) == (0.05, 5.0)
+    assert power["gpu"]["methods"] == results[0]["methods"] == ["counter"]
+    assert results[0]["disagreement"] == power["gpu"]["disagreement"] is not None
+
+
+def test_nodes_whose_clocks_are_not_known_state_no_uncertainty(tmp_path):
+    _, power, rows, results = one(tmp_path, Spec(nodes=("node-a", "node-b")))
+    assert power["cpu"]["energy_j"] is not None
+    assert power["cpu"]["uncertainty_j"] is None
+    assert {r["clock_j"] for r in rows} == {None}
+    assert "clock_uncertain" in results[0]["reasons"]
 
 
 def test_power_alone_of_a_counting_device_is_sampled(tmp_path):

@@ -2,7 +2,7 @@
 
 It is incremental, idempotent, and safe beside a running sweep. Each trial's energy is computed once from the raw
 readings and kept; so are the shares of its requests. The statistics of all cells are computed again whenever the set
-of trials has changed.
+of trials has changed. What an older version built counts as not there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from joulemark.warehouse.build.cell_statistics import cell_statistics_rows
+from joulemark.warehouse.build.clocks import Clocks
 from joulemark.warehouse.build.readings import PowerReader
 from joulemark.warehouse.build.shares import request_energy_rows
 from joulemark.warehouse.build.trial_energy import trial_energy_rows
@@ -51,21 +52,24 @@ def build(warehouse: Warehouse) -> BuildReport:
     """
     snapshot = take(warehouse)
     reader = PowerReader(warehouse, snapshot.files["power"])
+    clocks = Clocks.read(warehouse, snapshot.files["clocks"])
     counted = [m for m in snapshot.manifests if m.duplicate_of is None]
     energies = _missing(snapshot, "trial_energy", counted)
     for manifest in energies:
-        _write(
-            warehouse, "trial_energy", trial_file("trial_energy", manifest.trial), trial_energy_rows(manifest, reader)
-        )
+        rows = trial_energy_rows(manifest, reader, clocks)
+        _write(warehouse, "trial_energy", trial_file("trial_energy", manifest.trial), rows)
     snapshot = _with(snapshot, "trial_energy", [trial_file("trial_energy", m.trial) for m in energies])
-    shares = _missing(snapshot, "request_energy", counted)
+    # Shares are those of the figures: new figures, new shares.
+    renewed = {m.trial for m in energies}
+    without = {m.trial for m in _missing(snapshot, "request_energy", counted)}
+    shares = [m for m in counted if m.trial in renewed | without]
     try:
         snapshot, statistics = _derive(snapshot, shares, reader)
     except duckdb.Error:
         # A file with a whole footer and broken pages: only reading all of it shows that.
         snapshot = without_unreadable(snapshot, ("requests", "trial_energy", "device_state"))
         snapshot, statistics = _derive(snapshot, shares, reader)
-    snapshot = replace(snapshot, warnings=(*snapshot.warnings, *reader.warnings))
+    snapshot = replace(snapshot, warnings=(*snapshot.warnings, *reader.warnings, *clocks.warnings))
     return BuildReport(len(energies), len(shares), statistics, snapshot.warnings, snapshot)
 
 
@@ -114,7 +118,9 @@ def _derive(snapshot: Snapshot, shares: list[TrialManifest], reader: PowerReader
 def _statistics_inputs(snapshot: Snapshot) -> str:
     """Return a digest of all that the statistics depend on: which trials there are, and with which records."""
     trials = [[m.trial, m.started_us] for m in snapshot.manifests if m.duplicate_of is None]
-    return content_id([trials, *(snapshot.files[d] for d in ("requests", "trial_energy", "device_state"))])
+    version = DATASETS["trial_energy"].version
+    files = (snapshot.files[d] for d in ("requests", "trial_energy", "device_state"))
+    return content_id([trials, *files, version])
 
 
 def _last_inputs(warehouse: Warehouse) -> str | None:

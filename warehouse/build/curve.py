@@ -7,10 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemark.warehouse.build.changes import counter_changes, in_order, power_updates
 from joulemark.warehouse.units import MW_PER_W, UJ_PER_J, US_PER_S
 
 Instants = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+LAG_STEPS = 0.25
+"""How late a sensor may show what it saw, in update periods, at 95 %. An A100's readings beside an external meter came
+less than 20 ms after the 25 ms that they told of, at an update period of 104 ms."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +23,17 @@ class Curve:
     """Energy in joules since the first point, at instants in microseconds.
 
     Between points, power is constant (``power_w`` None: a counter) or goes linearly between ``power_w``.
+    ``error_us`` are the standard errors of the instants, ``lag_us`` how much later than at its point's instant the
+    energy may have been measured, or earlier, at 95 %: the same for all points. ``averaging_us`` is over how long a
+    time each power is a mean.
     """
 
     t_us: Instants
     energy_j: Floats
     power_w: Floats | None = None
+    error_us: Floats | None = None
+    lag_us: float = 0.0
+    averaging_us: int = 0
 
     @property
     def total_j(self) -> float:
@@ -33,7 +44,7 @@ class Curve:
         """Return the energy at each instant, which must lie between the first and the last point."""
         if len(self.t_us) == 1:
             return np.zeros(len(t_us))
-        segment = self._segment(t_us)
+        segment = self.segment(t_us)
         left, right = self.t_us[segment], self.t_us[segment + 1]
         share = (t_us - left) / (right - left)
         if self.power_w is None:
@@ -50,16 +61,12 @@ class Curve:
         """Return whether two points not further apart than ``limit_us`` enclose the edge."""
         if len(self.t_us) < 2 or not self.t_us[0] <= edge_us <= self.t_us[-1]:
             return False
-        return self._step_us(edge_us) <= limit_us
+        segment = int(self.segment(np.array([edge_us]))[0])
+        return int(self.t_us[segment + 1] - self.t_us[segment]) <= limit_us
 
-    def step_j(self, edge_us: int) -> float:
-        """Return the energy of the step that encloses the edge.
-
-        A counter's last reading need not be a change: the step then is as large as a usual one.
-        """
-        segment = int(self._segment(np.array([edge_us]))[0])
-        steps_j = np.diff(self.energy_j)
-        return float(steps_j[segment] or np.median(steps_j))
+    def mean_powers_w(self) -> Floats:
+        """Return the mean power between each two points."""
+        return np.asarray(np.diff(self.energy_j) / np.diff(self.t_us) * US_PER_S, dtype=np.float64)
 
     def peak_w(self, start_us: int, end_us: int) -> float | None:
         """Return the highest mean power between two points inside the interval; None where there are none."""
@@ -69,20 +76,17 @@ class Curve:
             return None
         return float((np.diff(energy_j) / np.diff(t_us)).max()) * US_PER_S
 
-    def _segment(self, t_us: Instants) -> Instants:
+    def segment(self, t_us: Instants) -> Instants:
+        """Return the number of the point before each instant."""
         return np.clip(np.searchsorted(self.t_us, t_us, side="right") - 1, 0, len(self.t_us) - 2)
-
-    def _step_us(self, edge_us: int) -> int:
-        segment = int(self._segment(np.array([edge_us]))[0])
-        return int(self.t_us[segment + 1] - self.t_us[segment])
 
 
 def counter_curve(t_us: Instants, energy_uj: Instants, start_us: int, end_us: int) -> tuple[Curve, bool]:
     """Return the curve through the changes of a counter, and whether it went backwards inside the interval.
 
-    Points are the first and the last reading and every reading that differs from the one before it. Readings beyond a
-    reset outside the interval are left out.
+    Readings beyond a reset outside the interval are left out.
     """
+    t_us, energy_uj = in_order(t_us, energy_uj)
     if not len(t_us):
         return Curve(np.empty(0, np.int64), np.empty(0)), False
     first = max(0, int(np.searchsorted(t_us, start_us, side="right")) - 1)
@@ -92,14 +96,19 @@ def counter_curve(t_us: Instants, energy_uj: Instants, start_us: int, end_us: in
     begin = max((int(r) for r in resets if r <= first), default=0)
     stop = min((int(r) for r in resets if r > last), default=len(t_us))
     t_us, energy_uj = t_us[begin:stop], energy_uj[begin:stop]
-    points = np.ones(len(t_us), dtype=bool)
-    points[1:-1] = np.diff(energy_uj)[:-1] != 0
-    return Curve(t_us[points], (energy_uj[points] - energy_uj[0]) / UJ_PER_J), reset
+    at_us, held_uj, error_us = counter_changes(t_us, energy_uj - energy_uj[0])
+    lag_us = LAG_STEPS * float(np.median(np.diff(at_us))) if len(at_us) > 1 else 0.0
+    return Curve(at_us, held_uj / UJ_PER_J, error_us=error_us, lag_us=lag_us), reset
 
 
-def power_curve(t_us: Instants, power_mw: Instants) -> Curve:
-    """Return the integral of power readings, taken as linear between them."""
+def power_curve(t_us: Instants, power_mw: Instants, averaging_us: int = 0) -> Curve:
+    """Return the integral of power readings, taken as linear between updates of the field.
+
+    A field that shows the mean over the last ``averaging_us`` tells of the middle of that time.
+    """
+    t_us, power_mw, period_us = power_updates(*in_order(t_us, power_mw))
     power_w = power_mw / MW_PER_W
     pieces_j = (power_w[1:] + power_w[:-1]) / 2 * np.diff(t_us) / US_PER_S
     energy_j = np.concatenate(([0.0], np.cumsum(pieces_j)))[: len(t_us)]
-    return Curve(t_us, energy_j, power_w)
+    middle_us = t_us - averaging_us // 2
+    return Curve(middle_us, energy_j, power_w, lag_us=LAG_STEPS * period_us, averaging_us=averaging_us)

@@ -1,16 +1,18 @@
-"""Energy of one interval from one meter's readings, with its edge error and what speaks against it.
+"""Energy of one interval from one meter's readings, with its error budget and what speaks against it.
 
-Pure numpy. Readings come without NULLs, strictly ascending in time; a run of NULLs is then a gap like any other.
+Pure numpy. Readings come without NULLs; a run of NULLs is then a gap like any other. Their order does not matter, nor
+do readings that are there twice.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemark.warehouse.build.budget import Budget, budget
+from joulemark.warehouse.build.changes import in_order
 from joulemark.warehouse.build.curve import Curve, counter_curve, power_curve
 from joulemark.warehouse.units import MW_PER_W, US_PER_S
 
@@ -22,26 +24,34 @@ GAP_PERIODS = 5
 
 @dataclass(frozen=True)
 class Estimate:
-    """Energy of an interval, or None with the reason why the readings support no figure.
+    """Energy of an interval and what it may be off by, or None with the reason why the readings support no figure.
 
-    ``uncertainty_j`` is the half width at 95 % of the edge error alone: half a step's energy at each of the two edges,
-    taken as independent. ``coverage`` is the share of the interval between readings not too far apart, ``samples`` the
-    readings inside it, ``peak_w`` the highest power reading in it (for a counter: mean power between two changes).
+    ``coverage`` is the share of the interval between readings not too far apart, ``samples`` the readings inside it,
+    ``peak_w`` the highest power reading in it (for a counter: mean power between two changes).
     """
 
     energy_j: float | None
-    uncertainty_j: float | None
+    budget: Budget | None
     coverage: float
     samples: int
     peak_w: float | None
     reasons: tuple[str, ...]
 
+    @property
+    def uncertainty_j(self) -> float | None:
+        """Half width at 95 % without the sensor's gain error."""
+        return self.budget.total_j if self.budget else None
 
-def counter_energy(t_us: Instants, energy_uj: Instants, start_us: int, end_us: int) -> Estimate:
+
+def counter_energy(
+    t_us: Instants, energy_uj: Instants, start_us: int, end_us: int, *, clock_us: float | None = 0.0
+) -> Estimate:
     """Difference of a cumulative counter, its edges interpolated between changes of the counter.
 
-    A counter that steps every 100 ms and is polled every 30 ms says nothing new between its steps.
+    A counter that steps every 100 ms and is polled every 30 ms says nothing new between its steps. ``clock_us`` is the
+    uncertainty of the clock that the interval is given on; None: not known.
     """
+    t_us, energy_uj = in_order(t_us, energy_uj)
     curve, reset = counter_curve(t_us, energy_uj, start_us, end_us)
     limit_us = gap_limit_us(curve.t_us if len(curve.t_us) > 2 else t_us)
     reasons, coverage = _spacing(t_us, start_us, end_us, limit_us)
@@ -49,25 +59,31 @@ def counter_energy(t_us: Instants, energy_uj: Instants, start_us: int, end_us: i
         reasons.append("counter_reset")
     if len(t_us) and not reset and curve.total_j == 0:
         reasons.append("no_power")
-    return _estimate(curve, t_us, (start_us, end_us), limit_us, reasons, coverage)
+    return _estimate(curve, t_us, (start_us, end_us), limit_us, reasons, coverage, clock_us)
 
 
-def power_integral(t_us: Instants, power_mw: Instants, start_us: int, end_us: int) -> Estimate:
-    """Trapezoid over power readings, interpolated at the edges; no figure where a gap lies inside."""
+def power_integral(
+    t_us: Instants,
+    power_mw: Instants,
+    start_us: int,
+    end_us: int,
+    *,
+    clock_us: float | None = 0.0,
+    averaging_us: int = 0,
+) -> Estimate:
+    """Trapezoid over the updates of a power field, interpolated at the edges; no figure where a gap lies inside.
+
+    ``averaging_us`` is given where the field is known to show a moving mean over so long a time.
+    """
+    t_us, power_mw = in_order(t_us, power_mw)
     limit_us = gap_limit_us(t_us)
     reasons, coverage = _spacing(t_us, start_us, end_us, limit_us)
-    estimate = _estimate(power_curve(t_us, power_mw), t_us, (start_us, end_us), limit_us, reasons, coverage)
+    interval = (start_us, end_us)
+    curve = power_curve(t_us, power_mw, averaging_us)
+    estimate = _estimate(curve, t_us, interval, limit_us, reasons, coverage, clock_us)
     inside = power_mw[(t_us >= start_us) & (t_us <= end_us)]
-    peak_w = float(inside.max()) / MW_PER_W if len(inside) else None
-    supported = "sample_gap" not in reasons
-    return Estimate(
-        estimate.energy_j if supported else None,
-        estimate.uncertainty_j if supported else None,
-        coverage,
-        estimate.samples,
-        peak_w,
-        estimate.reasons,
-    )
+    estimate = replace(estimate, peak_w=float(inside.max()) / MW_PER_W if len(inside) else None)
+    return replace(estimate, energy_j=None, budget=None) if "sample_gap" in reasons else estimate
 
 
 def gap_limit_us(t_us: Instants) -> float:
@@ -92,15 +108,21 @@ def _spacing(t_us: Instants, start_us: int, end_us: int, limit_us: float) -> tup
 
 
 def _estimate(
-    curve: Curve, t_us: Instants, interval: tuple[int, int], limit_us: float, reasons: list[str], coverage: float
+    curve: Curve,
+    t_us: Instants,
+    interval: tuple[int, int],
+    limit_us: float,
+    reasons: list[str],
+    coverage: float,
+    clock_us: float | None,
 ) -> Estimate:
     start_us, end_us = interval
     samples = int(((t_us >= start_us) & (t_us <= end_us)).sum())
     bracketed = all(curve.brackets(edge, limit_us) for edge in interval)
     if len(t_us) and not bracketed and "counter_reset" not in reasons:
         reasons.append("edge_not_bracketed")
-    peak_w = curve.peak_w(start_us, end_us)
+    peak_w = None if "counter_reset" in reasons else curve.peak_w(start_us, end_us)
     if not bracketed or {"counter_reset", "no_power"} & set(reasons):
         return Estimate(None, None, coverage, samples, peak_w, tuple(reasons))
-    errors_j = [curve.step_j(edge) / 2 for edge in interval]
-    return Estimate(curve.between_j(start_us, end_us), math.hypot(*errors_j), coverage, samples, peak_w, tuple(reasons))
+    parts = budget(curve, start_us, end_us, clock_us)
+    return Estimate(curve.between_j(start_us, end_us), parts, coverage, samples, peak_w, tuple(reasons))

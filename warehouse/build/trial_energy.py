@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from joulemark.warehouse.build.clocks import Clocks
 from joulemark.warehouse.build.energy import Estimate, counter_energy, power_integral
+from joulemark.warehouse.build.gain import SensorBound, sensor_bound
 from joulemark.warehouse.build.readings import PowerReader, Series
 from joulemark.warehouse.schema.trial import Interval, NodePart, TrialManifest
 
 INTERVALS = ("window", "cold_idle", "loaded_idle")
 DISAGREEMENT = 0.05
+LOOSE = 0.005
+"""A counter this uncertain, as a share of its energy, gives way to an integral that is known better."""
 NOT_MEASURED = frozenset({"modelled", "simulated"})
 NO_METER = "none"
 """Meter of a row that says that there is none."""
@@ -19,8 +23,9 @@ NO_METER = "none"
 Row = dict[str, Any]
 
 
-def trial_energy_rows(manifest: TrialManifest, reader: PowerReader) -> list[Row]:
+def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Clocks) -> list[Row]:
     """Return one row per node part, interval, meter, device, scope and method."""
+    nodes = tuple(p.node for p in manifest.nodes)
     rows: list[Row] = []
     for part in manifest.nodes:
         for name in INTERVALS:
@@ -35,35 +40,56 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader) -> list[Row]
                 "end_at": interval.end_us,
             }
             found = reader.read(part.node, interval.start_us, interval.end_us)
-            rows += [head | row for row in _interval_rows(part, name, interval, found, simulated=manifest.simulated)]
+            used = [s for s in found if not s.scope.startswith("gpu_") or s.device in part.devices]
+            clock_us = clocks.uncertainty_us(part.node, nodes, interval.start_us)
+            for series in used:
+                rows += [head | row for row in series_rows(series, interval, clock_us, check=name == "window")]
+            rows += [head | row for row in _missing_rows(part, used, simulated=manifest.simulated)]
     return rows
 
 
-def _interval_rows(
-    part: NodePart, name: str, interval: Interval, found: list[Series], *, simulated: bool
-) -> Iterator[Row]:
-    used = [s for s in found if not s.scope.startswith("gpu_") or s.device in part.devices]
-    for series in used:
-        yield from _series_rows(series, interval, check=name == "window")
-    yield from _missing_rows(part, used, simulated=simulated)
-
-
-def _series_rows(series: Series, interval: Interval, *, check: bool) -> Iterator[Row]:
+def series_rows(series: Series, interval: Interval, clock_us: float | None, *, check: bool) -> Iterator[Row]:
+    """Yield one row per method for the readings of one meter; ``check`` adds what speaks against them together."""
     edges = interval.start_us, interval.end_us
     estimates: dict[str, Estimate] = {}
     if series.has_energy.any():
-        estimates["counter"] = counter_energy(*series.counter, *edges)
+        estimates["counter"] = counter_energy(*series.counter, *edges, clock_us=clock_us)
     if series.has_power.any() or not estimates:
-        estimates["integral"] = power_integral(*series.power, *edges)
-    if check and series.fidelity not in NOT_MEASURED and _disagree(estimates):
-        estimates = {m: replace(e, reasons=(*e.reasons, "counter_disagrees")) for m, e in estimates.items()}
+        estimates["integral"] = power_integral(*series.power, *edges, clock_us=clock_us)
+    apart = disagreement(estimates)
+    reasons: tuple[str, ...] = ()
+    if check and series.fidelity not in NOT_MEASURED and apart is not None and abs(apart) > DISAGREEMENT:
+        reasons += ("counter_disagrees",)
+    if check and clock_us is None:
+        reasons += ("clock_uncertain",)
+    chosen = choice(estimates)
+    bound = sensor_bound(series.scope, series.fidelity)
     for method, estimate in estimates.items():
-        yield _row(series.meter, series.device, series.scope, series.fidelity, method, estimate)
+        told = replace(estimate, reasons=(*estimate.reasons, *reasons))
+        names = (series.meter, series.device, series.scope, series.fidelity, method)
+        yield _row(names, told, bound) | {"disagreement": apart, "chosen": method == chosen}
 
 
-def _disagree(estimates: dict[str, Estimate]) -> bool:
-    energies_j = [e.energy_j for e in estimates.values() if e.energy_j is not None]
-    return len(energies_j) == 2 and abs(energies_j[0] - energies_j[1]) > DISAGREEMENT * abs(energies_j[0])
+def choice(estimates: dict[str, Estimate]) -> str:
+    """Return the method whose figure counts.
+
+    The counter's, unless it has none, or it is known worse than to 0.5 % and the integral is known better: a counter
+    that moves ten times a second says little about a window of a second.
+    """
+    methods = [m for m, e in estimates.items() if e.energy_j is not None] or list(estimates)
+    if len(methods) == 1:
+        return methods[0]
+    counter, integral = estimates["counter"], estimates["integral"]
+    if counter.energy_j is None or counter.uncertainty_j is None or integral.uncertainty_j is None:
+        return "counter"
+    loose = counter.uncertainty_j > LOOSE * counter.energy_j
+    return "integral" if loose and integral.uncertainty_j < counter.uncertainty_j else "counter"
+
+
+def disagreement(estimates: dict[str, Estimate]) -> float | None:
+    """Return integral / counter - 1, or None where there are not both."""
+    counter_j, integral_j = (estimates[m].energy_j if m in estimates else None for m in ("counter", "integral"))
+    return None if not counter_j or integral_j is None else integral_j / counter_j - 1
 
 
 def _missing_rows(part: NodePart, used: list[Series], *, simulated: bool) -> Iterator[Row]:
@@ -78,18 +104,20 @@ def _missing_rows(part: NodePart, used: list[Series], *, simulated: bool) -> Ite
     reason = "device_missing" if seen else "no_power"
     estimate = Estimate(None, None, 0.0, 0, None, (reason,))
     for device in sorted(set(part.devices) - {s.device for s in seen}):
-        yield _row(NO_METER, device, "cpu_package" if on_cpu else "gpu_board", fidelity, "counter", estimate)
+        names = (NO_METER, device, "cpu_package" if on_cpu else "gpu_board", fidelity, "counter")
+        yield _row(names, estimate, None) | {"disagreement": None, "chosen": True}
 
 
-def _row(meter: str, device: str, scope: str, fidelity: str, method: str, estimate: Estimate) -> Row:
-    return {
-        "meter": meter,
-        "device": device,
-        "scope": scope,
-        "fidelity": fidelity,
-        "method": method,
+def _row(names: tuple[str, ...], estimate: Estimate, bound: SensorBound | None) -> Row:
+    budget = estimate.budget
+    return dict(zip(("meter", "device", "scope", "fidelity", "method"), names, strict=True)) | {
         "energy_j": estimate.energy_j,
         "uncertainty_j": estimate.uncertainty_j,
+        "edge_j": budget.edge_j if budget else None,
+        "transient_j": budget.transient_j if budget else None,
+        "clock_j": budget.clock_j if budget else None,
+        "gain_fraction": bound.gain_fraction if bound else None,
+        "offset_w": bound.offset_w if bound else None,
         "coverage": estimate.coverage,
         "samples": estimate.samples,
         "peak_w": estimate.peak_w,

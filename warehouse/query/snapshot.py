@@ -15,7 +15,7 @@ from joulemark.warehouse.errors import JoulemarkError, NewerSchema, WarehouseErr
 from joulemark.warehouse.schema import DATASETS, Dataset
 from joulemark.warehouse.schema.columns import SCHEMA_VERSION_KEY
 from joulemark.warehouse.schema.trial import TrialManifest
-from joulemark.warehouse.store.layout import SWEEPS, TRIALS, dataset_folder
+from joulemark.warehouse.store.layout import BUILT, SWEEPS, TRIALS, dataset_folder
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.manifests import decode
 
@@ -60,8 +60,8 @@ def take(warehouse: Warehouse) -> Snapshot:
     for name, dataset in DATASETS.items():
         found = warehouse.list(dataset_folder(name), ".parquet")
         good = _each(found, lambda n, d=dataset: _check(warehouse, d, n), warnings)  # type: ignore[misc]
-        files[name] = tuple(good)
-        skipped[name] = tuple(n for n in found if n not in good)
+        files[name] = tuple(n for n, current in good.items() if current)
+        skipped[name] = tuple(n for n in found if not good.get(n))
     by_sweep = {name.split("/")[1]: site for name, site in sites.items()}
     return Snapshot(warehouse, tuple(manifests.values()), by_sweep, files, skipped, tuple(warnings))
 
@@ -112,7 +112,10 @@ def _site(warehouse: Warehouse, name: str) -> Site:
 
 
 def _check(warehouse: Warehouse, dataset: Dataset, name: str) -> bool:
-    """Return True for a file of the dataset that this version can read; WarehouseError or NewerSchema otherwise."""
+    """Return whether the file is of use; raise WarehouseError or NewerSchema where this version cannot read it.
+
+    What an older version built is of no use: it is built again.
+    """
     try:
         with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
             schema = pq.read_schema(source)
@@ -124,6 +127,8 @@ def _check(warehouse: Warehouse, dataset: Dataset, name: str) -> bool:
             f"{name}: written by a newer joulemark (schema {version}, this one knows {dataset.version}); "
             "upgrade joulemark to see it"
         )
+    if version < dataset.version and dataset.name in BUILT:
+        return False
     missing = [c.name for c in dataset.columns if c.name not in schema.names]
     if missing:
         raise WarehouseError(f"{name}: it has no column {', '.join(missing)}")

@@ -9,7 +9,7 @@ from joulemark.warehouse.schema.columns import INSTANT, WORD, Column, Dataset
 TRIAL_ENERGY = Dataset(
     name="trial_energy",
     row="energy of one interval of a trial, by device, meter and method",
-    version=1,
+    version=2,
     columns=(
         Column("trial", WORD, "trial"),
         Column("node", WORD, "node of the meter"),
@@ -22,7 +22,49 @@ TRIAL_ENERGY = Dataset(
         Column("start_at", INSTANT, "start of the interval"),
         Column("end_at", INSTANT, "end of the interval"),
         Column("energy_j", pa.float64(), "energy in joules; NULL where the readings do not support it", nullable=True),
-        Column("uncertainty_j", pa.float64(), "half width at 95 %, without the sensor's gain error", nullable=True),
+        Column(
+            "uncertainty_j",
+            pa.float64(),
+            "half width at 95 %: `edge_j`, `transient_j` and `clock_j` as independent; without gain and offset",
+            nullable=True,
+        ),
+        Column(
+            "edge_j",
+            pa.float64(),
+            "its part from the edges: the meter's update period, and how late it may show what it saw",
+            nullable=True,
+        ),
+        Column(
+            "transient_j",
+            pa.float64(),
+            "its part from power that the sensor did not look at, from how much the readings vary; 0 for a counter",
+            nullable=True,
+        ),
+        Column(
+            "clock_j",
+            pa.float64(),
+            "its part from the clocks: their uncertainty times the difference of power at the edges; 0 with one clock",
+            nullable=True,
+        ),
+        Column(
+            "gain_fraction",
+            pa.float64(),
+            "bound of the sensor's gain error, common to the device and kind of sensor; NULL: no source known",
+            nullable=True,
+        ),
+        Column("offset_w", pa.float64(), "bound of the sensor's offset in watts, likewise", nullable=True),
+        Column(
+            "disagreement",
+            pa.float64(),
+            "integral / counter - 1 of the same readings; NULL where there are not both",
+            nullable=True,
+        ),
+        Column(
+            "chosen",
+            pa.bool_(),
+            "whether this method's figure counts: the counter's, unless it has none or its uncertainty is over 0.5 % "
+            "and the integral's is smaller",
+        ),
         Column("coverage", pa.float64(), "share of the interval that lies between readings not too far apart, 0 to 1"),
         Column("samples", pa.int32(), "readings used"),
         Column("peak_w", pa.float64(), "highest power reading in the interval", nullable=True),

@@ -1,7 +1,7 @@
 -- The readings that a boundary's energy is made of: for each trial, boundary, interval, node, device and scope the one
 -- meter and the one method that count. A meter that has a figure for all its devices is taken before one that lacks some,
--- one that measures before one that models, then the one that knows the window's edges best; the counter before the
--- integral of power. Scopes that contain each other are never in one boundary.
+-- one that measures before one that models, then the one whose figure is the least uncertain; between counter and
+-- integral of power, `trial_energy` says which is chosen. Scopes that contain each other are never in one boundary.
 --
 -- trial: trial
 -- boundary: what the energy contains
@@ -14,7 +14,13 @@
 -- fidelity: how the figure arises; an integral of power from a device that also counts is `sampled`
 -- seconds: length of the interval [s]
 -- energy_j: energy of the interval; NULL where the readings do not support it [J]
--- uncertainty_j: half width at 95 %, without the sensor's gain error [J]
+-- uncertainty_j: half width at 95 %, without the sensor's gain and offset [J]
+-- edge_j: its part from the edges of the interval [J]
+-- transient_j: its part from power that the sensor did not look at [J]
+-- clock_j: its part from the clocks [J]
+-- gain_fraction: bound of the sensor's gain error, common to the device; NULL: not known
+-- offset_w: bound of the sensor's offset, likewise [W]
+-- disagreement: integral / counter - 1; NULL where there are not both
 -- coverage: share of the interval between readings not too far apart
 -- peak_w: highest power reading [W]
 -- reasons: what speaks against the figure, from both methods
@@ -34,7 +40,7 @@ per_device AS (
     trial, node, scope, unit, meter, device, missing,
     bool_and(energy_j IS NULL) AS lacks,
     min(list_position(fidelities(), fidelity)) AS fidelity,
-    first(uncertainty_j ORDER BY energy_j IS NULL, method) AS uncertainty_j
+    first(uncertainty_j ORDER BY NOT chosen) AS uncertainty_j
   FROM rows
   WHERE "interval" = 'window'
   GROUP BY ALL
@@ -59,7 +65,7 @@ of_meter AS (
     flatten(list(r.reasons) OVER same) AS all_reasons,
     row_number() OVER (
       PARTITION BY r.trial, r."interval", r.node, r.device, r.scope
-      ORDER BY r.energy_j IS NULL, r.method
+      ORDER BY NOT r.chosen
     ) AS place
   FROM rows AS r
   JOIN chosen_meter AS c
@@ -71,7 +77,7 @@ picked AS (
     trial, "interval", node, device, scope, meter, method, on_cpu,
     CASE WHEN method = 'integral' AND fidelity = 'counter' THEN 'sampled' ELSE fidelity END AS fidelity,
     date_diff('microsecond', start_at, end_at) / 1e6 AS seconds,
-    energy_j, uncertainty_j, coverage,
+    energy_j, uncertainty_j, edge_j, transient_j, clock_j, gain_fraction, offset_w, disagreement, coverage,
     coalesce(peak_of_power_w, peak_w) AS peak_w,
     list_sort(list_distinct(all_reasons)) AS reasons
   FROM of_meter
@@ -119,6 +125,12 @@ SELECT
   p.seconds,
   p.energy_j,
   p.uncertainty_j,
+  p.edge_j,
+  p.transient_j,
+  p.clock_j,
+  p.gain_fraction,
+  p.offset_w,
+  p.disagreement,
   p.coverage,
   p.peak_w,
   p.reasons

@@ -4,7 +4,9 @@
 -- boundary: what the energy contains
 -- fidelity: the weakest fidelity of its components; `simulated` where engine or meter was the simulator
 -- energy_j: energy of the window; NULL where one component has none [J]
--- uncertainty_j: half width at 95 %, edge errors taken as independent, without the sensors' gain error [J]
+-- uncertainty_j: half width at 95 %, components taken as independent, without the sensors' gain and offset [J]
+-- sensor_j: what the sensors' gain and offset may add or take at most, all in one direction; NULL where not known [J]
+-- disagreement: integral / counter - 1 of the component that disagrees most; NULL where none has both
 -- coverage: lowest coverage of a component
 -- components: number of components in the window
 -- meters: meters they come from
@@ -22,7 +24,10 @@ WITH per_interval AS (
     "interval",
     list_max(list(list_position(fidelities(), fidelity))) AS weakest,
     CASE WHEN bool_and(energy_j IS NOT NULL) THEN sum(energy_j) END AS energy_j,
-    CASE WHEN bool_and(energy_j IS NOT NULL) THEN sqrt(sum(uncertainty_j ** 2)) END AS uncertainty_j,
+    CASE WHEN bool_and(uncertainty_j IS NOT NULL) THEN sqrt(sum(uncertainty_j ** 2)) END AS uncertainty_j,
+    CASE WHEN bool_and(energy_j * gain_fraction + offset_w * seconds IS NOT NULL)
+      THEN sum(energy_j * gain_fraction + offset_w * seconds) END AS sensor_j,
+    arg_max(disagreement, abs(disagreement)) AS disagreement,
     min(coverage) AS coverage,
     count(*) AS components,
     list_sort(list(DISTINCT meter)) AS meters,
@@ -48,6 +53,8 @@ SELECT
   CASE WHEN t.simulated THEN 'simulated' ELSE fidelities()[p.weakest] END AS fidelity,
   p.energy_j,
   p.uncertainty_j,
+  p.sensor_j,
+  p.disagreement,
   p.coverage,
   p.components,
   p.meters,

@@ -14,7 +14,10 @@
 -- attempt: number of the attempt
 -- window_s: length of the window [s]
 -- energy_j: energy of the window [J]
--- uncertainty_j: half width at 95 % of its edge error [J]
+-- uncertainty_j: half width at 95 %, without the sensors' gain and offset [J]
+-- sensor_j: what the sensors' gain and offset may add or take at most: common to all figures of a device [J]
+-- methods: `counter`, `integral`
+-- disagreement: integral / counter - 1 of the component that disagrees most; NULL where none has both
 -- mean_w: mean power in the window [W]
 -- peak_w: highest power in the window; an upper bound for several devices [W]
 -- loaded_idle_w: mean power with the engine loaded and no requests [W]
@@ -45,7 +48,7 @@ WITH joined AS (
   SELECT
     t.sweep, t.cell, t.trial, p.boundary, p.fidelity, t.outcome, t.nodes, t.devices, t.start, t.repeat, t.attempt, t.started_at,
     k.*,
-    p.energy_j, p.uncertainty_j, p.mean_w, p.peak_w, p.loaded_idle_w, p.cold_idle_w,
+    p.energy_j, p.uncertainty_j, p.sensor_j, p.methods, p.disagreement, p.mean_w, p.peak_w, p.loaded_idle_w, p.cold_idle_w,
     list_sort(list_distinct(
       -- Idle devices and the client are outside a boundary that is the device alone.
       list_filter(
@@ -86,6 +89,9 @@ SELECT
   window_s,
   energy_j,
   uncertainty_j,
+  sensor_j,
+  methods,
+  disagreement,
   mean_w,
   peak_w,
   loaded_idle_w,
