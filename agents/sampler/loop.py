@@ -118,7 +118,7 @@ class Sampler:
         if isinstance(meter, PrometheusMeter):
             # Not part of the total: it may contain what the others measure.
             if meter.news():
-                say(Report("meters", meters={meter.name: _described(meter, Timing(meter.every_s))}))
+                say(Report("meters", meters={meter.name: _described(meter, Timing(meter.every_s, meter.update_s))}))
             return
         powers = [r.power_mw for r in readings if r.power_mw is not None and r.channel.scope not in PARTS]
         schedule.watts = sum(powers) / MW_PER_W if powers and schedule.meter.name not in PARTS else None

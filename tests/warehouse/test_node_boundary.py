@@ -99,6 +99,6 @@ def test_a_node_whose_only_meter_was_down_says_so(tmp_path):
 
 
 def test_of_two_meters_the_one_that_knows_the_edges_better_counts(tmp_path):
-    slow = [Meter("dcgm", f"GPU-{i}", "gpu_board", "counter", step_us=1_000_000) for i in (1, 2)]
+    slow = [Meter("dcgm", f"GPU-{i}", "gpu_board", "counter", 1_000_000, 1_000_000) for i in (1, 2)]
     _, _, power = results(tmp_path, gpus(*slow))
     assert power["gpu"]["meters"] == ["nvml"]

@@ -1,6 +1,6 @@
 -- The readings that a boundary's energy is made of: for each trial, boundary, interval, node, device and scope the one
 -- meter and the one method that count. A meter that has a figure for all its devices is taken before one that lacks some,
--- one that measures before one that models, then the one that knows the window's edges best; between counter and
+-- one that measures before one that models, then the one whose figure is the least uncertain; between counter and
 -- integral of power, `trial_energy` says which is chosen. Scopes that contain each other are never in one boundary.
 --
 -- trial: trial
@@ -40,7 +40,7 @@ per_device AS (
     trial, node, scope, unit, meter, device, missing,
     bool_and(energy_j IS NULL) AS lacks,
     min(list_position(fidelities(), fidelity)) AS fidelity,
-    first(uncertainty_j ORDER BY energy_j IS NULL, method) AS uncertainty_j
+    first(uncertainty_j ORDER BY NOT chosen) AS uncertainty_j
   FROM rows
   WHERE "interval" = 'window'
   GROUP BY ALL

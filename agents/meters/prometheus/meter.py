@@ -154,9 +154,15 @@ class PrometheusMeter:
         changed, self._told = now != self._told, now
         return changed
 
+    @property
+    def update_s(self) -> float | None:
+        """The refresh period of its slowest page; None where it is not known of one."""
+        periods = [t.refresh.period_s for t in self.targets]
+        known = [p for p in periods if p is not None]
+        return round(max(known), 3) if len(known) == len(periods) else None
+
     def describe(self) -> dict[str, object]:
         """Return where it reads, how often the numbers there change, and what is wrong with it."""
-        periods = [t.refresh.period_s for t in self.targets]
         states = [t.state for t in self.targets]
         times_s = [s for t in self.targets for s in list(t.read_s)]
         errors = [t.error for t in self.targets if t.error]
@@ -165,7 +171,7 @@ class PrometheusMeter:
             "urls": [t.url for t in self.targets],
             "state": next((s for s in ("measuring", "failed") if s in states), "ok"),
             "warning": "; ".join(errors) or None,
-            "update_period_s": None if None in periods else round(max(p for p in periods if p is not None), 3),
+            "update_period_s": self.update_s,
             "period_s": self.targets[0].every_s,
             "read_s": round(statistics.median(times_s), 4) if times_s else None,
             "mig": {device: list(parts) for t in self.targets for device, parts in t.channels.slices.copy().items()},
