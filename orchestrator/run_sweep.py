@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from joulemark.agents.meters.prometheus.mapping import mapping_of
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator import sweep_record
 from joulemark.orchestrator.driver import Driver
@@ -47,8 +46,6 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
     progress = Progress(work.sweep.name, work.wanted, len(work.have.valid), expected_s)
     environments = {n: s.environment for n, s in work.sweep.engines.items() if s.environment}
     watts = work.site.cpu_watts
-    for meter in work.site.meters:
-        mapping_of(meter)
 
     def config(node: Node) -> AgentConfig:
         return AgentConfig(
