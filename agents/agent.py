@@ -79,7 +79,7 @@ class NodeAgent:
     def describe(self) -> NodeFacts:
         """Return the node's facts, and record them in the warehouse."""
         sampler = self.power.sampler
-        warnings = (*sampler.warnings, *self._limit_warnings)
+        warnings = (*sampler.wait_for_meters(), *self._limit_warnings)
         facts = node_facts(self.config.node, self.clock, sampler.meters, warnings, len(self.ended_leftovers))
         table = NODES.arrow.empty_table().from_pylist([node_row(facts)], schema=NODES.arrow)
         write_table(self.warehouse, NODES, segment_file("nodes", self.config.node, facts.boot), table)

@@ -7,11 +7,16 @@ from typing import Any
 
 from joulemark.warehouse.schema.trial import ClientHealth, EngineRecord, NodePart, Trace
 from joulemark.workloads.cell import Cell, Deployment
+from joulemark.workloads.meters import MeterSource
 
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """Who the agent is and whom it serves. ``environments`` maps engines to prepared ones that the user named."""
+    """Who the agent is and whom it serves.
+
+    ``environments`` maps engines to prepared ones that the user named. ``meters`` are those of the site file, of which
+    the node takes what is for it; ``window_s`` is the shortest window that they must do for.
+    """
 
     node: str
     warehouse: str
@@ -19,6 +24,8 @@ class AgentConfig:
     lease_s: float = 60.0
     cpu_watts: tuple[float, float] | None = None
     environments: dict[str, str] = field(default_factory=dict)
+    meters: tuple[MeterSource, ...] = ()
+    window_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,16 @@ class PowerTrace:
         spool = folder / "spool"
         spool.mkdir(parents=True, exist_ok=True)
         run = f"{boot_id()[:8]}-{time.time_ns() // 1000}"
-        sampler = SamplerProcess(
-            SamplerConfig(config.node, str(spool), run, config.sample_period_s, config.cpu_watts), command
+        settings = SamplerConfig(
+            config.node,
+            str(spool),
+            run,
+            config.sample_period_s,
+            config.cpu_watts,
+            sources=config.meters,
+            window_s=config.window_s,
         )
+        sampler = SamplerProcess(settings, command)
         trace = cls(config.node, spool, warehouse, sampler)
         trace._seal_dead(ENDING_S)
         # Requests of a trial that never got its manifest: the trial will be run again under another name.

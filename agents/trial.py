@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from joulemark.agents.client.job import Broken, ClientJob, Done, Progress
@@ -14,7 +14,6 @@ from joulemark.agents.engines.host import EngineHost
 from joulemark.agents.orders import TrialOrder, TrialResult
 from joulemark.agents.scraper import Scraper
 from joulemark.agents.spool.seal import seal
-from joulemark.warehouse.schema.columns import Dataset
 from joulemark.warehouse.schema.traces import ENGINE_STATE, REQUESTS
 from joulemark.warehouse.schema.trial import ClientHealth, Interval, NodePart, Trace
 from joulemark.warehouse.store.layout import trial_file
@@ -50,7 +49,15 @@ class TrialRun:
         said = self.client.result(self.report)
         self._seal(scraper.stop(), ENGINE_STATE)
         if isinstance(said, Done):
-            part = replace(part, window=Interval(said.window_start_us, said.window_end_us))
+            part = NodePart(
+                part.node,
+                part.boot,
+                part.devices,
+                part.accelerator,
+                Interval(said.window_start_us, said.window_end_us),
+                part.cold_idle,
+                part.loaded_idle,
+            )
         self._seal(self._request_segment(said), REQUESTS)
         self._traces += seal_power()
         failure_class, error = self._failure(said)
@@ -112,9 +119,10 @@ class TrialRun:
         left = sorted(self.spool.glob(f"requests-{self.order.trial}-*"), key=lambda p: p.stat().st_mtime)
         return left[-1] if left else None
 
-    def _seal(self, segment: Path | None, dataset: Dataset) -> None:
+    def _seal(self, segment: Path | None, dataset: object) -> None:
+        kind = ENGINE_STATE if dataset is ENGINE_STATE else REQUESTS
         if segment is not None:
-            trace = seal(self.warehouse, dataset, segment, trial_file(dataset.name, self.order.trial))
+            trace = seal(self.warehouse, kind, segment, trial_file(kind.name, self.order.trial))
             if trace is not None:
                 self._traces.append(trace)
 

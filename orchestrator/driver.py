@@ -96,7 +96,8 @@ class Driver:
         """Return the node's facts; an agent waits here while another sweep holds the node."""
         waiting = agent.describe_soon()
         while (facts := waiting(POLL_S * 10)) is None:
-            self.tell(f"{node.node}: waiting for another joulemark on this node to end")
+            what = "its meters, or for " if any(m.is_for(node.node) for m in self.config(node).meters) else ""
+            self.tell(f"{node.node}: waiting for {what}another joulemark on this node to end")
             if self.stopping.is_set():
                 raise ClusterError(f"{node.node} is held by another joulemark")
         for warning in facts.warnings:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from joulemark.orchestrator.plan import Group, Wanted
-from joulemark.warehouse.query.open import open_warehouse
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.units import J_PER_KWH, S_PER_H
 
@@ -51,6 +50,9 @@ def past(warehouse: Warehouse) -> Past:
     """Return what the warehouse knows; nothing where it does not exist yet."""
     if not warehouse.exists("trials"):
         return Past({}, {}, {})
+    # DuckDB takes a while to load, and most commands do without it.
+    from joulemark.warehouse.query.open import open_warehouse
+
     with open_warehouse(warehouse) as connection:
         trials = connection.sql(
             "SELECT cell, deployment, median(epoch(ended_at) - epoch(started_at)) AS trial_s, "

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from joulemark.warehouse.query.open import open_warehouse
 from joulemark.warehouse.store.location import Warehouse
 
 TrialKey = tuple[str, int, int]
@@ -26,6 +25,9 @@ def have(warehouse: Warehouse, cells: Collection[str]) -> Have:
     """Return what is there of these cells. A warehouse that does not exist yet has nothing."""
     if not warehouse.exists("trials"):
         return Have(frozenset(), {})
+    # DuckDB takes a while to load, and most commands do without it.
+    from joulemark.warehouse.query.open import open_warehouse
+
     with open_warehouse(warehouse) as connection:
         valid = connection.sql("SELECT DISTINCT cell, start, repeat FROM trial_results WHERE valid").to_pylist()
         used = connection.sql(
@@ -40,6 +42,8 @@ def have(warehouse: Warehouse, cells: Collection[str]) -> Have:
 
 def verdict(warehouse: Warehouse, trial: str) -> tuple[str, ...]:
     """Return the reasons against a committed trial in the boundary that it supports best; none where it is valid."""
+    from joulemark.warehouse.query.open import open_warehouse
+
     with open_warehouse(warehouse) as connection:
         rows = connection.sql(
             f"SELECT reasons FROM trial_results WHERE trial = '{trial}' ORDER BY len(reasons) LIMIT 1"  # noqa: S608 -- an id of ours: hex digits and dashes

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from joulemark.agents.meters.prometheus.mapping import mapping_of
 from joulemark.orchestrator.estimate import Estimate, Past, estimate, past
 from joulemark.orchestrator.have import Have, have
 from joulemark.orchestrator.inventory import Node, accelerator_for_any, why_nowhere
@@ -52,6 +53,8 @@ def load_work(sweep_file: Path, site_file: Path | None, warehouse: Warehouse, no
     """Return the work that is left of a sweep on these nodes. Raises BadInput, UnknownModel, NewerSchema."""
     sweep = load_sweep(sweep_file)
     site = load_site(site_file)
+    for meter in site.meters:
+        mapping_of(meter)  # a wrong one is said here, and not by every node
     expansion = expand(sweep, any_accelerator=accelerator_for_any(nodes))
     there = have(warehouse, {c.cell_id for c in expansion.cells})
     left = groups(expansion.cells, sweep.measure.repeats, sweep.measure.starts, there.valid)

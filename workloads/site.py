@@ -8,12 +8,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.document import Item, check_schema, parse_document
+from joulemark.workloads.meters import MeterSource, parse_meters
 
 T = TypeVar("T", float, None)
 
@@ -30,6 +31,7 @@ KEYS = (
     "cooling_budget_w",
     "utilisation",
     "cpu_watts",
+    "meters",
 )
 DEFAULTS_AS_OF = dt.date(2026, 11, 1)
 
@@ -72,6 +74,7 @@ class Site:
     cooling_budget_w: float | None = None
     utilisation: float = 1.0
     cpu_watts: CpuWatts | None = None
+    meters: tuple[MeterSource, ...] = ()
     are_defaults: bool = False
     text: str = field(default="", repr=False)
 
@@ -127,13 +130,8 @@ def load_site(path: Path | None) -> Site:
     """
     if path is None:
         return default_site()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BadInput(f"there is no site file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"the site file {path} cannot be read: {error}") from None
-    return parse_site(text, str(path))
+    site = parse_site(_text(path, "site file"), str(path))
+    return replace(site, meters=tuple(_with_mapping(m, path.parent) for m in site.meters))
 
 
 def parse_site(text: str, name: str) -> Site:
@@ -160,8 +158,26 @@ def parse_site(text: str, name: str) -> Site:
         cooling_budget_w=_given(fields, "cooling_budget_w", None),
         utilisation=_utilisation(fields["utilisation"]) if "utilisation" in fields else base.utilisation,
         cpu_watts=_cpu_watts(fields["cpu_watts"]) if "cpu_watts" in fields else None,
+        meters=parse_meters(fields["meters"]) if "meters" in fields else (),
         text=text,
     )
+
+
+def _text(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput(f"there is no {what} {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"the {what} {path} cannot be read: {error}") from None
+
+
+def _with_mapping(meter: MeterSource, folder: Path) -> MeterSource:
+    """Return the meter with the text of its own mapping, if it has one: nodes do not have the file."""
+    if not meter.mapping_file:
+        return meter
+    path = folder / Path(meter.mapping_file).expanduser()
+    return replace(meter, mapping_file=str(path), mapping=_text(path, "mapping of a meter"))
 
 
 def _prices(item: Item, as_of: dt.date | None) -> dict[str, Price]:

@@ -40,7 +40,7 @@ def main() -> None:
                 stderr=log,
                 start_new_session=True,
                 # Safe here: this process has one thread.
-                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),  # noqa: PLW1509
+                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),  # noqa: PLW1509 -- one thread
             )
         except OSError as error:
             _say(what="failed", error=f"{order['argv'][0]}: {error.strerror}")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from joulemark.agents.meters.cpu_model import CpuModelMeter
 from joulemark.agents.meters.cpu_watts import machine_watts
 from joulemark.agents.meters.meter import Meter
 from joulemark.agents.meters.nvml.average import NvmlAverageMeter
 from joulemark.agents.meters.nvml.meter import NvmlMeter
+from joulemark.agents.meters.prometheus.meter import PrometheusMeter
 from joulemark.agents.meters.rapl import RaplMeter
-from joulemark.warehouse.errors import MeterError
+from joulemark.warehouse.errors import BadInput, MeterError
+from joulemark.workloads.meters import MeterSource
 
 
 def discover(cpu_watts: tuple[float, float] | None = None) -> tuple[list[Meter], list[str]]:
@@ -37,3 +40,24 @@ def discover(cpu_watts: tuple[float, float] | None = None) -> tuple[list[Meter],
     if not meters:
         meters.append(CpuModelMeter(machine_watts(os.cpu_count() or 1, cpu_watts)))
     return meters, warnings
+
+
+def discover_sources(
+    sources: Iterable[MeterSource], node: str, window_s: float | None
+) -> tuple[list[PrometheusMeter], list[str]]:
+    """Return the meters of the site file that are for this node, scraping already, and sentences as above."""
+    meters: dict[str, PrometheusMeter] = {}
+    warnings = []
+    for source in sources:
+        if not source.is_for(node):
+            continue
+        if source.name in meters:
+            warnings.append(f"{node} has two meters called {source.name!r}, and the second is left out: rename it")
+            continue
+        try:
+            meters[source.name] = PrometheusMeter.of(source, node, window_s)
+        except BadInput as error:
+            warnings.append(str(error))
+    for meter in meters.values():
+        meter.start()
+    return list(meters.values()), warnings

@@ -17,12 +17,16 @@ class Channel:
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading of one channel. What is missing is None, and then ``reason`` says why."""
+    """One reading of one channel. What is missing is None, and then ``reason`` says why.
+
+    ``at_ns`` is its instant on ``time.monotonic_ns()``; None means the middle of the read.
+    """
 
     channel: Channel
     power_mw: int | None
     energy_uj: int | None
     reason: str | None = None
+    at_ns: int | None = None
 
 
 class Meter(Protocol):
@@ -35,7 +39,10 @@ class Meter(Protocol):
         """What it measures."""
 
     def read(self) -> list[Reading]:
-        """Return one reading per channel, in the order of ``channels``. A channel that fails does not raise."""
+        """Return one reading per channel, in the order of ``channels``. A channel that fails does not raise.
+
+        A meter that is read over the network returns what came since the last call, each with its own instant.
+        """
 
     def describe(self) -> dict[str, object]:
         """Return what should be known about it: source of its figures, limits, versions."""

@@ -6,7 +6,7 @@ import sys
 
 import msgspec
 
-from joulemark.agents.meters.discover import discover
+from joulemark.agents.meters.discover import discover, discover_sources
 from joulemark.agents.priority import prefer_me
 from joulemark.agents.sampler.inbox import Inbox
 from joulemark.agents.sampler.loop import Sampler, say
@@ -21,7 +21,8 @@ def main() -> None:
     prefer_me()
     try:
         meters, warnings = discover(config.cpu_watts)
-        Sampler(config, meters, tuple(warnings), inbox).run()
+        remote, more = discover_sources(config.sources, config.node, config.window_s)
+        Sampler(config, [*meters, *remote], (*warnings, *more), inbox).run()
     except (JoulemarkError, OSError) as error:
         say(Report("failed", error=str(error)))
         sys.exit(1)

@@ -17,6 +17,7 @@ from joulemark.agents.meters.cpu_model import CpuModelMeter
 from joulemark.agents.meters.meter import Meter, OwnPace, Reading
 from joulemark.agents.meters.nvml.device_state import DeviceStates
 from joulemark.agents.meters.nvml.meter import NvmlMeter
+from joulemark.agents.meters.prometheus.meter import PrometheusMeter
 from joulemark.agents.sampler.inbox import Inbox
 from joulemark.agents.sampler.probe import Probe, timings
 from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, Timing, line
@@ -113,6 +114,12 @@ class Sampler:
                 self.recorder.keep(DEVICE_STATE, row)
 
     def _report(self, schedule: Schedule, readings: Sequence[Reading], now_ns: int) -> None:
+        meter = schedule.meter
+        if isinstance(meter, PrometheusMeter):
+            # Not part of the total: it may contain what the others measure.
+            if meter.news():
+                say(Report("meters", meters={meter.name: _described(meter, Timing(meter.every_s, meter.update_s))}))
+            return
         powers = [r.power_mw for r in readings if r.power_mw is not None and r.channel.scope not in PARTS]
         schedule.watts = sum(powers) / MW_PER_W if powers and schedule.meter.name not in PARTS else None
         if now_ns >= self._report_at_ns:

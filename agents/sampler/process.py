@@ -10,9 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
+from typing import Any
 
 import msgspec
 
+from joulemark.agents.meters.prometheus.refresh import UPDATES_PER_WINDOW
 from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, Timing, line
 from joulemark.warehouse.errors import MeterError
 
@@ -20,6 +22,7 @@ COMMAND = (sys.executable, "-m", "joulemark.agents.sampler")
 ANSWER_S = 20.0
 RESTART_S, SLOWEST_RESTART_S = 0.05, 10.0
 LIVED_WELL_S = 30.0
+POLL_S = 0.05
 
 
 class SamplerDied(MeterError):
@@ -32,6 +35,8 @@ class Child:
 
     process: subprocess.Popen[bytes]
     answers: Queue[Report] = field(default_factory=Queue)
+    news: dict[str, dict[str, object]] = field(default_factory=dict)
+    """What it said later of its meters."""
 
     @classmethod
     def start(cls, command: tuple[str, ...]) -> Child:
@@ -117,11 +122,27 @@ class SamplerProcess:
         if child is not None:
             child.end()
 
+    def wait_for_meters(self) -> tuple[str, ...]:
+        """Wait until it is known of every meter that is read over the network whether it will do; return warnings.
+
+        Not for ever: one that is down may come up later.
+        """
+        needed_s = (self.config.window_s or 0.0) / UPDATES_PER_WINDOW
+        slowest_s = max((s.timeout_s for s in self.config.sources), default=0.0)
+        deadline = time.monotonic() + 3 * needed_s + slowest_s + ANSWER_S
+        while any(m.get("state") == "measuring" for m in self._described()) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        return (*self.warnings, *(str(m["warning"]) for m in self._described() if m.get("warning")))
+
+    def _described(self) -> list[dict[str, Any]]:
+        return list(self.meters.values())
+
     @property
     def settle_s(self) -> float:
         """Time after which every meter has been read, and its counter has changed, past an instant just gone by."""
         slowest_s = [max(t.every_s, t.update_s or 0.0) for t in self.timings.values()]
-        return 3 * max(slowest_s, default=self.config.period_s)
+        remote_s = [_next_number_s(m) for m in self._described() if m.get("state") == "ok"]
+        return max(3 * max(slowest_s, default=self.config.period_s), max(remote_s, default=0.0))
 
     def _ask(self, order: Order, answer: str) -> Report:
         """Ask, and once more where the sampler dies over it: what it wrote is on disk, and the gap is in the data."""
@@ -165,7 +186,8 @@ class SamplerProcess:
     def _greet(self, child: Child) -> None:
         ready = child.answer("ready")
         with self._changed:
-            self.meters, self.timings, self.warnings = ready.meters or {}, ready.timings, ready.warnings
+            self.meters = (ready.meters or {}) | child.news
+            self.timings, self.warnings = ready.timings, ready.warnings
             self._serving = child
             self._changed.notify_all()
 
@@ -196,6 +218,16 @@ class SamplerProcess:
             report = msgspec.json.decode(text, type=Report)
             if report.what == "watts":
                 self.watts = report.watts
+            elif report.what == "meters":
+                with self._changed:
+                    child.news |= report.meters or {}
+                    self.meters = self.meters | child.news
             else:
                 child.answers.put(report)
         child.answers.put(Report("failed", error="the sampler ended"))
+
+
+def _next_number_s(meter: dict[str, Any]) -> float:
+    """Return how long a scraped meter takes to show a number that is new: a refresh, a scrape, and its answer."""
+    parts = (meter.get("update_period_s"), meter.get("period_s"), meter.get("read_s"))
+    return sum(float(p) for p in parts if p is not None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from joulemark.workloads.meters import MeterSource
+
 
 class Timing(msgspec.Struct, frozen=True):
     """What was measured of a meter, and how often it is read for that. None: it could not be found out."""
@@ -40,6 +42,10 @@ class SamplerConfig(msgspec.Struct, frozen=True):
     """The process trees to watch from the start."""
     timings: dict[str, Timing] = {}
     """Meters that were measured before: they are not measured again."""
+    sources: tuple[MeterSource, ...] = ()
+    """The site file's meters, of which the node takes what is for it."""
+    window_s: float | None = None
+    """The shortest window that these must do for."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -50,7 +56,10 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the sampler says: ``ready``, ``watts`` (about twice a second), ``rotated``, ``watching`` or ``failed``."""
+    """What the sampler says: ``ready``, ``watts`` (about twice a second), ``rotated``, ``watching`` or ``failed``.
+
+    ``meters`` comes when something has become known of a meter that is read over the network.
+    """
 
     what: str
     watts: float | None = None

@@ -66,7 +66,10 @@ class Recorder:
         )
 
     def add(self, meter: str, t_us: int, readings: Sequence[Reading]) -> None:
-        """Record one read of a meter; once this returns, a kill of this process does not lose it."""
+        """Record one read of a meter, at ``t_us`` unless a reading has an instant of its own.
+
+        Once this returns, a kill of this process does not lose it.
+        """
         ring, room = self.ring, self.ring.room
         known = self._channels.setdefault(meter, [])
         for place, reading in enumerate(readings):
@@ -80,7 +83,8 @@ class Recorder:
                 room = ring.room
             room -= 1
             reason = 0 if reading.reason is None else ring.reason(reading.reason)
-            ring.append(t_us, known[place][1], reading.power_mw, reading.energy_uj, reason)
+            at_us = t_us if reading.at_ns is None else self.clock.at_us(reading.at_ns)
+            ring.append(at_us, known[place][1], reading.power_mw, reading.energy_uj, reason)
 
     def _code(self, meter: str, channel: Channel) -> int:
         return self.ring.channel(meter, channel.device, channel.scope, channel.fidelity)

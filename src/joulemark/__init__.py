@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from joulemark.warehouse.query.open import Connection
 
 
-def open(place: str | Path) -> Connection:  # noqa: A001
+def open(place: str | Path) -> Connection:  # noqa: A001 -- as joulemark.open
     """Open the warehouse at a path or URL: ``joulemark.open("joulemark-warehouse").sql("from leaderboard")``."""
     from joulemark.warehouse.query.open import open_warehouse
 

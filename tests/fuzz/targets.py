@@ -10,11 +10,16 @@ from pathlib import Path
 
 from joulemark.agents import prometheus
 from joulemark.agents.client.events import BrokenStream, StreamReader
+from joulemark.agents.meters.prometheus.channels import Channels
+from joulemark.agents.meters.prometheus.mapping import mapping_of
 from joulemark.agents.meters.rapl import RaplMeter
 from joulemark.warehouse.errors import BadInput, MeterError
 from joulemark.warehouse.verify import meter_log
+from joulemark.workloads.meters import MeterSource
 
-INT64 = 1 << 63
+INT32, INT64 = 1 << 31, 1 << 63
+SCRAPED = ("dcgm", "node", "ipmi", "kepler")
+MAPPINGS = {name: mapping_of(MeterSource(name, name, ("http://x/",))) for name in SCRAPED}
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,20 @@ class Target:
 
 def exposition(data: bytes) -> None:
     """Prometheus text: any bytes will do."""
-    totals = prometheus.summed(data.decode(errors="replace"))
-    assert all(isinstance(k, str) and isinstance(v, float) for k, v in totals.items())
+    found = prometheus.samples(data)
+    assert all(s.name and isinstance(s.value, float) for s in found)
+    assert all(isinstance(k, str) and isinstance(v, str) for s in found for k, v in s.labels.items())
+    assert set(prometheus.summed(data.decode(errors="replace"))) == {s.name for s in found}
+
+
+def scrape(data: bytes) -> None:
+    """A page of an exporter, as its mapping reads it; the length says which exporter."""
+    exporter = SCRAPED[len(data) % len(SCRAPED)]
+    for value in Channels(MAPPINGS[exporter], MeterSource(exporter, exporter, ("http://x/",)), "node").values(data):
+        assert (value.reason is None) or "\n" not in value.reason
+        assert (value.power_mw is None and value.energy_uj is None) <= (value.reason is not None)
+        assert value.power_mw is None or 0 <= value.power_mw < INT32
+        assert value.energy_uj is None or 0 <= value.energy_uj < INT64
 
 
 def events(data: bytes) -> None:
@@ -90,6 +107,17 @@ def _folder() -> Path:
     return Path(_FOLDERS[0].name)
 
 
+PAGES = (
+    b'DCGM_FI_DEV_POWER_USAGE{UUID="GPU-1",GPU_I_ID="3"} 52.6\n'
+    b'DCGM_FI_DEV_POWER_USAGE{UUID="GPU-1"} 52.7 1700000000123\n',
+    b'node_rapl_package_joules_total{index="0",path="/sys/class/powercap/intel-rapl:0"} 1.17e+06\n'
+    b'node_power_meter_average_watts{meter="A"} 9\n'
+    b'node_power_meter_info{meter="A",oem_info="Grace Power Socket 0"} 1\n',
+    b"# TYPE ipmi_dcmi_power_consumption_watts gauge\nipmi_dcmi_power_consumption_watts 1874\n",
+    b'kepler_node_cpu_joules_total{zone="package"} 1\nkepler_platform_watts{power_control_name="Server"} 1500\n',
+)
+"""A page of each exporter in ``SCRAPED``."""
+
 TARGETS = (
     Target(
         "exposition",
@@ -101,6 +129,12 @@ TARGETS = (
             b'http_requests_total{method="post",path="a\\"b\\\\c\\n"} 3.0e+02\nx_bucket{le="+Inf"} 144\n',
             b'node_rapl_package_joules_total{index="0",path="/sys/x"} 1.17e+06\nnan_metric NaN\n# EOF\n',
         ),
+    ),
+    Target(
+        "scrape",
+        scrape,
+        (MeterError,),
+        tuple(page + b" " * ((number - len(page)) % len(SCRAPED)) for number, page in enumerate(PAGES)),
     ),
     Target(
         "events",

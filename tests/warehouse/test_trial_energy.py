@@ -171,5 +171,5 @@ def test_reasons_beyond_the_device_do_not_speak_against_the_device(tmp_path):
     _, _, _, results = one(tmp_path, gpus(GPU_1, GPU_2, PLUG, reasons=("node_not_filled",)))
     assert {r["boundary"]: (r["valid"], r["reasons"]) for r in results} == {
         "gpu": (True, []),
-        "node": (False, ["node_not_filled"]),
+        "node": (False, ["client_on_node", "node_not_filled"]),
     }

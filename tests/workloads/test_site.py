@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+import msgspec
 import pytest
 
 from joulemark.warehouse.errors import BadInput, NewerSchema
+from joulemark.workloads.meters import MeterSource
 from joulemark.workloads.site import CpuWatts, Price, default_site, load_site, parse_site
 
 FULL = """\
@@ -110,3 +112,88 @@ def test_files_that_are_not_there_or_too_new(tmp_path):
         load_site(tmp_path)
     with pytest.raises(NewerSchema, match="schema 2 is newer"):
         parse_site("schema: 2", "site.yaml")
+
+
+HEAD = "schema: 1\nname: x\ncurrency: EUR\n"
+
+
+def meters(text):
+    return parse_site(f"{HEAD}meters:\n{text}", "site.yaml").meters
+
+
+def test_meters_of_a_place():
+    node, outlets = meters("""\
+  - {exporter: ipmi, url: "http://{node}:9290/metrics"}
+  - exporter: snmp
+    name: pdu
+    node: gpu-0[12]
+    url: ["http://snmp/snmp?target=a", "http://snmp/snmp?target=b"]
+    metric: rPDU2OutletMeteredStatusPower
+    labels: {outlet: [3, 4], unit: 1, name: "{node}-.*"}
+    device: "outlet-{outlet}"
+    scope: node_ac
+    factor: 0.1
+    every: 500ms
+    timeout: 2s
+    refresh: 1s
+""")
+    assert node == MeterSource("ipmi", "ipmi", ("http://{node}:9290/metrics",))
+    assert node.is_for("anything")
+    assert (outlets.name, outlets.urls) == ("pdu", ("http://snmp/snmp?target=a", "http://snmp/snmp?target=b"))
+    assert outlets.labels == {"outlet": ("3", "4"), "unit": ("1",), "name": "{node}-.*"}
+    assert (outlets.metric, outlets.device, outlets.scope) == (
+        ("rPDU2OutletMeteredStatusPower",),
+        "outlet-{outlet}",
+        "node_ac",
+    )
+    assert (outlets.factor, outlets.every_s, outlets.timeout_s, outlets.refresh_s) == (0.1, 0.5, 2.0, 1.0)
+    assert [outlets.is_for(n) for n in ("gpu-01", "gpu-03")] == [True, False]
+
+
+def test_an_own_mapping_travels_as_text(tmp_path):
+    (tmp_path / "own.yaml").write_text("metrics: []\n")
+    site = tmp_path / "site.yaml"
+    site.write_text(f"{HEAD}meters: [{{mapping: own.yaml, url: 'http://x/'}}]\n")
+    (meter,) = load_site(site).meters
+    assert (meter.name, meter.exporter, meter.mapping) == ("own", "", "metrics: []\n")
+    assert meter.mapping_file == str(tmp_path / "own.yaml")
+    (tmp_path / "own.yaml").unlink()
+    with pytest.raises(BadInput, match="there is no mapping of a meter"):
+        load_site(site)
+
+
+def test_meters_reach_the_sampler_as_they_are():
+    sources = meters("  - {exporter: dcgm, url: 'http://{node}/', labels: {a: [1], b: x.*}}\n")
+    assert msgspec.json.decode(msgspec.json.encode(sources), type=tuple[MeterSource, ...]) == sources
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("{exporter: dgcm, url: 'http://x/'}", "site.yaml:5:16: 'dgcm' is no exporter: did you mean dcgm?"),
+        ("{exporter: node, name: rapl, url: 'http://x/'}", "joulemark has something called 'rapl' itself"),
+        ("{exporter: dcgm}", "a meter lacks the key 'url'"),
+        ("{url: 'http://x/'}", "a meter has either 'exporter' (dcgm, node, ipmi, snmp, kepler) or 'mapping'"),
+        ("{exporter: dcgm, mapping: a.yaml, url: 'http://x/'}", "a meter has either 'exporter'"),
+        ("{exporter: dcgm, url: 'http://x/', nodes: a}", "unknown key 'nodes' in a meter: did you mean node?"),
+        ("{exporter: dcgm, url: 'localhost:9400'}", "'localhost:9400' is no url of an exporter"),
+        ("{exporter: dcgm, url: 'http://u:p@x/'}", "no password belongs into a url here"),
+        ("{exporter: snmp, url: 'http://x/', metric: a}", "a meter of snmp needs 'metric' and 'labels'"),
+        ("{exporter: ipmi, url: 'http://x/', scope: node_ac}", "'scope' goes over what a mapping says of one metric"),
+        ("{exporter: ipmi, url: 'http://x/', metric: a, scope: node}", "'node' is no scope"),
+        ("{exporter: ipmi, url: 'http://x/', labels: {a: '('}}", "'(' is no pattern"),
+        ("{exporter: ipmi, url: 'http://x/', every: 10ms}", "every must be at least 0.1 s, found 0.01"),
+        ("{exporter: ipmi, url: 'http://x/', timeout: soon}", "timeout: 'soon' is not a duration"),
+    ],
+)
+def test_what_is_wrong_with_a_meter_is_said_with_its_place(entry, says):
+    with pytest.raises(BadInput) as caught:
+        meters(f"  - {entry}\n")
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("site.yaml:")
+
+
+def test_two_meters_of_the_same_nodes_have_two_names():
+    with pytest.raises(BadInput, match=r"site.yaml:6:5: two meters are called 'ipmi': give this one another 'name'"):
+        meters("  - {exporter: ipmi, url: 'http://x/'}\n  - {exporter: ipmi, url: 'http://y/'}\n")
+    assert len(meters("  - {exporter: ipmi, url: 'http://x/'}\n  - {exporter: ipmi, node: b, url: 'http://y/'}\n")) == 2

@@ -96,7 +96,7 @@ def disagreement(estimates: dict[str, Estimate]) -> float | None:
 def _missing_rows(part: NodePart, used: list[Series], *, simulated: bool) -> Iterator[Row]:
     """Yield a row without energy for every device of the deployment that no meter saw."""
     on_cpu = part.devices == ("cpu",)
-    own: Callable[[Series], bool] = lambda s: s.scope.startswith("cpu_" if on_cpu else "gpu_")  # noqa: E731
+    own: Callable[[Series], bool] = lambda s: s.scope.startswith("cpu_" if on_cpu else "gpu_")  # noqa: E731 -- one expression
     seen = [s for s in used if own(s)]
     if on_cpu and seen:
         return

@@ -10,6 +10,7 @@ ORDER = (
     "trial_tokens",
     "trial_components",
     "trial_power",
+    "node_findings",
     "trial_results",
     "cell_results",
     "leaderboard",

@@ -1,5 +1,6 @@
 -- The readings that a boundary's energy is made of: for each trial, boundary, interval, node, device and scope the one
--- meter and the one method that count. A meter that measures is taken before one that models; between counter and
+-- meter and the one method that count. A meter that has a figure for all its devices is taken before one that lacks some,
+-- one that measures before one that models, then the one whose figure is the least uncertain; between counter and
 -- integral of power, `trial_energy` says which is chosen. Scopes that contain each other are never in one boundary.
 --
 -- trial: trial
@@ -34,12 +35,27 @@ WITH rows AS (
   FROM trial_energy AS e
   JOIN trials AS t ON t.trial = e.trial
 ),
-chosen_meter AS (
+per_device AS (
   SELECT
-    trial, node, scope, unit,
-    arg_min(meter, (missing, list_position(fidelities(), fidelity), meter)) AS meter
+    trial, node, scope, unit, meter, device, missing,
+    bool_and(energy_j IS NULL) AS lacks,
+    min(list_position(fidelities(), fidelity)) AS fidelity,
+    first(uncertainty_j ORDER BY NOT chosen) AS uncertainty_j
   FROM rows
   WHERE "interval" = 'window'
+  GROUP BY ALL
+),
+chosen_meter AS (
+  SELECT trial, node, scope, unit, arg_min(meter, (missing, lacks, fidelity, uncertainty_j, meter)) AS meter
+  FROM (
+    SELECT
+      trial, node, scope, unit, meter, missing,
+      bool_or(lacks) AS lacks,
+      max(fidelity) AS fidelity,
+      coalesce(sqrt(sum(uncertainty_j ** 2)), 'inf'::DOUBLE) AS uncertainty_j
+    FROM per_device
+    GROUP BY ALL
+  )
   GROUP BY trial, node, scope, unit
 ),
 of_meter AS (

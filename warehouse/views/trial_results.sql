@@ -60,12 +60,16 @@ WITH joined AS (
       || CASE WHEN p.energy_j IS NULL AND len(p.reasons) = 0 THEN ['no_power'] ELSE [] END
       || CASE WHEN k.requests_failed > 0 THEN ['requests_failed'] ELSE [] END
       || CASE WHEN k.token_mismatches > 0 THEN ['token_mismatch'] ELSE [] END
+      -- Idle GPUs take power from the node's plug; the client takes it from its sockets too.
+      || CASE WHEN p.boundary IN ('node', 'facility') AND f.idle_devices > 0 THEN ['node_not_filled'] ELSE [] END
+      || CASE WHEN p.boundary NOT IN ('cpu', 'gpu') AND f.client_on_node THEN ['client_on_node'] ELSE [] END
       || CASE WHEN k.on_other_clock > 0 THEN ['clock_uncertain'] ELSE [] END
       || CASE WHEN coalesce(k.output_tokens, 0) = 0 THEN ['window_too_short'] ELSE [] END
     )) AS all_reasons
   FROM trials AS t
   JOIN trial_power AS p ON p.trial = t.trial
   JOIN (SELECT * RENAME (trial AS of_trial) FROM trial_tokens) AS k ON k.of_trial = t.trial
+  LEFT JOIN (SELECT trial AS found_trial, idle_devices, client_on_node FROM node_findings) AS f ON f.found_trial = t.trial
   LEFT JOIN (SELECT trial, flatten(list(reasons)) AS reasons FROM device_findings GROUP BY trial) AS d
     ON d.trial = t.trial
 )
