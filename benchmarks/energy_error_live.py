@@ -101,7 +101,7 @@ def ours_j(power: pa.Table, device: str, edges_us: tuple[int, int]) -> float:
         "counter": counter_energy(t_us[there["energy_uj"]], read["energy_uj"], *edges_us),
         "integral": power_integral(t_us[there["power_mw"]], read["power_mw"], *edges_us),
     }
-    energy_j = estimates[choice(estimates, "counter")].energy_j
+    energy_j = estimates[choice(estimates)].energy_j
     assert energy_j is not None, estimates
     return energy_j
 

@@ -39,10 +39,8 @@ def test_a_bmc_gives_the_node_a_row(joulemark):
     assert 90 < rows["node"]["mean_w"] < 110
     assert rows["node"]["reasons"] == ["client_on_node"]
     assert 90 < rows["node"]["loaded_idle_w"] < 110
-    power = joulemark.sql(
-        "select distinct scope, fidelity, power_mw is null as missing from power where meter = 'ipmi'"
-    )
-    assert {"scope": "node_ac", "fidelity": "metered", "missing": False} in power
+    power = joulemark.sql("select distinct scope, fidelity, power_mw is null as gone from power where meter = 'ipmi'")
+    assert {"scope": "node_ac", "fidelity": "metered", "gone": False} in power
     refused = joulemark.sql("select count(*) as n from power where meter = 'dcgm' and power_mw is not null")
     assert refused == [{"n": 0}]
     assert "/metrics/" in slow.asked[0]
