@@ -45,10 +45,8 @@ class PowerTrace:
         """Seal what a crash left of this node's trace below ``folder``, and start the sampler."""
         spool = folder / "spool"
         spool.mkdir(parents=True, exist_ok=True)
-        run = f"{boot_id()[:8]}-{time.time_ns() // 1000}"
-        sampler = SamplerProcess(
-            SamplerConfig(config.node, str(spool), run, config.sample_period_s, config.cpu_watts), command
-        )
+        sampling = SamplerConfig(config.node, str(spool), config.sample_period_s, config.cpu_watts)
+        sampler = SamplerProcess(sampling, command)
         trace = cls(config.node, spool, warehouse, sampler)
         trace._seal_dead(ENDING_S)
         # Requests of a trial that never got its manifest: the trial will be run again under another name.
