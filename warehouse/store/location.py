@@ -15,6 +15,8 @@ from pyarrow import fs
 
 from joulemark.warehouse.errors import DiskFull, WarehouseError
 
+_PLACES = "give a folder, or a file:// or s3:// URL"
+
 
 @dataclass(frozen=True)
 class Warehouse:
@@ -31,16 +33,22 @@ class Warehouse:
     def at(cls, place: str | Path) -> Warehouse:
         """Open the warehouse at a path or a URL (``file://``, ``s3://``); it need not exist yet.
 
-        Raises WarehouseError where no filesystem answers to the URL.
+        Raises WarehouseError where no filesystem answers to the URL, or where a file lies at the path.
         """
         text = str(place)
         try:
             if "://" in text:
                 filesystem, root = fs.FileSystem.from_uri(text)
-                return cls(text, filesystem, root.rstrip("/"))
-            return cls(text, fs.LocalFileSystem(), os.path.abspath(text))
+                found = cls(text, filesystem, root.rstrip("/"))
+            else:
+                found = cls(text, fs.LocalFileSystem(), os.path.abspath(text) if text else "")
         except (OSError, pa.ArrowInvalid) as error:
-            raise WarehouseError(f"warehouse {text}: {error}; give a folder, or a file:// or s3:// URL") from error
+            raise WarehouseError(f"warehouse {text}: {error}; {_PLACES}") from error
+        if not found.root:
+            raise WarehouseError(f"warehouse {text!r} names no place; {_PLACES}")
+        if found.local and os.path.isfile(found.root):
+            raise WarehouseError(f"warehouse {text} is a file; {_PLACES}")
+        return found
 
     @property
     def local(self) -> bool:
@@ -133,7 +141,9 @@ def _named_errors(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"no space left to write {path}; free some and run the same command again") from error
-        raise WarehouseError(f"cannot write {path}: {error.strerror or error}") from error
+        # pyarrow puts a sentence of its own, path and all, where the system's few words belong.
+        why = os.strerror(error.errno) if error.errno else error
+        raise WarehouseError(f"cannot write {path}: {why}") from error
 
 
 def _fsync(path: str) -> None:
