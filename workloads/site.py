@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from joulemark.warehouse.errors import BadInput
-from joulemark.workloads.document import Item, check_schema, parse_document
+from joulemark.workloads.document import Item, check_schema, parse_document, read_text_file
 
 T = TypeVar("T", float, None)
 
@@ -127,13 +126,7 @@ def load_site(path: Path | None) -> Site:
     """
     if path is None:
         return default_site()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BadInput(f"there is no site file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"the site file {path} cannot be read: {error}") from None
-    return parse_site(text, str(path))
+    return parse_site(read_text_file(path, "site"), str(path))
 
 
 def parse_site(text: str, name: str) -> Site:
