@@ -29,7 +29,6 @@ os.environ.setdefault("JOULEMARK_HOME", tempfile.mkdtemp())
 from nvml_double import Double, build, devices
 from truth import Square
 
-from joulemark.agents.clock import boot_id
 from joulemark.agents.meters.meter import Channel, Reading
 from joulemark.agents.sampler import loop, recorder
 from joulemark.agents.sampler.process import SamplerProcess
@@ -75,7 +74,7 @@ def sample(library: Path, seconds: float, call_us: float, every_s: float | None)
         )
         double = Double(folder, library, world)
         timings = {} if every_s is None else {"nvml": Timing(every_s)}
-        config = SamplerConfig("node", place, f"{boot_id()[:8]}-1", 0.1, timings=timings)
+        config = SamplerConfig("node", place, 0.1, timings=timings)
         with mock.patch.dict(os.environ, double.environment):
             sampler = SamplerProcess(config)
             sampler.start()
@@ -205,7 +204,7 @@ def remember(hours: float) -> None:
             mock.patch.object(recorder, "time", clock),
             mock.patch.object(loop, "say", Still.hear),
         ):
-            loop.Sampler(SamplerConfig("n", folder, "run-1", 0.1), [meter], inbox=clock).run()  # type: ignore[arg-type]
+            loop.Sampler(SamplerConfig("n", folder, 0.1, run="run-1"), [meter], inbox=clock).run()  # type: ignore[arg-type]
         rows = sum(read_segment(s).num_rows for s in Path(folder).glob("power-*"))
         print(meter.peaks_kib[4], meter.peaks_kib[-1], rows)
 
