@@ -54,6 +54,6 @@ def test_a_full_disk_has_an_error_of_its_own_and_leaves_nothing(tmp_path):
         with warehouse.writing("a.bin"), open("/dev/full", "wb", buffering=0) as full:
             full.write(b"x")
 
-    with pytest.raises(DiskFull, match="no space left to write .*run the same command again"):
+    with pytest.raises(DiskFull, match=r"no space left to write .*run the same command again"):
         fill()
     assert list(tmp_path.iterdir()) == []

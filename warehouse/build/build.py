@@ -51,6 +51,9 @@ def build(warehouse: Warehouse) -> BuildReport:
     A manifest or Parquet file that cannot be read is named in ``warnings`` and left out.
     """
     snapshot = take(warehouse)
+    if not snapshot.manifests:
+        # Perhaps no warehouse at all, but a folder that was named by mistake: nothing is put there.
+        return BuildReport(0, 0, statistics=False, warnings=snapshot.warnings, snapshot=snapshot)
     reader = PowerReader(warehouse, snapshot.files["power"])
     clocks = Clocks.read(warehouse, snapshot.files["clocks"])
     counted = [m for m in snapshot.manifests if m.duplicate_of is None]

@@ -14,9 +14,18 @@ import pyarrow as pa
 from joulemark.warehouse.build.build import build
 from joulemark.warehouse.errors import QueryError, WarehouseError
 from joulemark.warehouse.query.connection import connect, lock
-from joulemark.warehouse.query.snapshot import Snapshot, take
+from joulemark.warehouse.query.snapshot import Snapshot, take, without_unreadable
 from joulemark.warehouse.store.location import Warehouse
 
+_FAULTS_OF_THE_QUERY = (
+    duckdb.ParserException,
+    duckdb.SyntaxException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.PermissionException,
+    duckdb.ConversionException,
+)
+_REMEDY = "what lies below built/ can be deleted and is made again; take other damaged records out of the warehouse"
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\s+", re.IGNORECASE)
 
 
@@ -77,11 +86,17 @@ def open_warehouse(
 
 
 def run_sql(connection: Connection, text: str) -> pa.Table:
-    """Return the rows of one SELECT. Raises QueryError with DuckDB's own hint, on one line."""
+    """Return the rows of one SELECT; of columns that share a name, the later ones get a number behind it.
+
+    Raises QueryError with DuckDB's own hint, on one line, and WarehouseError where records cannot be read.
+    """
     try:
         _refuse_all_but_select(connection.duckdb, text)
-        return _read_only(connection.duckdb, text)
+        return _named_apart(_read_only(connection.duckdb, text))
     except duckdb.Error as error:
+        damaged = () if isinstance(error, _FAULTS_OF_THE_QUERY) else _damaged(connection.snapshot)
+        if damaged:
+            raise WarehouseError(f"{'; '.join(damaged)}: {_REMEDY}") from error
         raise QueryError(one_line(error)) from error
 
 
@@ -112,8 +127,28 @@ def _read_only(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
         connection.execute("ROLLBACK")
 
 
+def _named_apart(table: pa.Table) -> pa.Table:
+    """Return the table with names that are all different: a join gives the same name twice."""
+    names: list[str] = []
+    for name in table.column_names:
+        apart, number = name, 1
+        while apart in names:
+            number += 1
+            apart = f"{name}_{number}"
+        names.append(apart)
+    return table.rename_columns(names)
+
+
+def _damaged(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return a phrase for every file whose footer is whole and whose pages are not. Reads all records."""
+    known = len(snapshot.warnings)
+    return without_unreadable(snapshot, snapshot.files).warnings[known:]
+
+
 def _refuse_all_but_select(connection: duckdb.DuckDBPyConnection, text: str) -> None:
     statements = connection.extract_statements(_EXPLAIN.sub("", text, count=1) if _EXPLAIN.match(text) else text)
+    if not statements:
+        raise QueryError("the query is empty; for example: from leaderboard")
     if len(statements) != 1:
         raise QueryError(f"one query at a time: this is {len(statements)}")
     if statements[0].type != duckdb.StatementType.SELECT:

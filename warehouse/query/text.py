@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich import box
 from rich.console import Console
@@ -23,9 +24,9 @@ class Column:
     right: bool = False
     rank: int = 0
 
-    @property
+    @cached_property
     def width(self) -> int:
-        """Characters of its longest value or its name."""
+        """Characters of its longest value or its name; asked for once per cell, so found once."""
         return max([len(self.name), *(len(v) for v in self.values)])
 
 
