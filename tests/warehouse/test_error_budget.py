@@ -15,11 +15,12 @@ from energy_coverage import Coverage, coverage, pooled
 from energy_error import begin_and_end_j, once_a_second_j, ours_j
 from simulated import draw
 
-from joulemark.warehouse.build.changes import in_order, power_updates
+from joulemark.warehouse.build.changes import in_order
 from joulemark.warehouse.build.clocks import Clocks
 from joulemark.warehouse.build.energy import counter_energy, power_integral
 from joulemark.warehouse.build.gain import GPU_SENSOR, SensorBound, sensor_bound, with_gain_j
 from joulemark.warehouse.build.trial_energy import choice
+from joulemark.warehouse.build.updates import power_updates
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
@@ -75,6 +76,16 @@ def test_parts_of_a_counter_and_of_an_integral():
     assert integral.transient_j > 5 * integral.edge_j
     assert counter.clock_j == integral.clock_j == 0
     assert integral.total_j == pytest.approx(np.hypot(integral.edge_j, integral.transient_j))
+
+
+def test_a_late_poll_that_hides_a_step_does_not_move_the_others():
+    one = draw("steady", 30, 8)
+    late = np.abs(one.t_us - (one.start_us - 100_000)) > 90_000
+    whole, holed = (
+        counter_energy(one.t_us[k], one.energy_uj[k], one.start_us, one.end_us) for k in (slice(None), late)
+    )
+    assert abs(holed.energy_j / one.true_j - 1) < 5e-4
+    assert abs(holed.energy_j - whole.energy_j) <= whole.uncertainty_j
 
 
 def test_transients_grow_with_how_much_the_readings_vary():
@@ -148,6 +159,7 @@ def test_a_counter_gives_way_where_it_says_little():
     for seconds, expected in ((0.4, "integral"), (10, "counter")):
         estimates = {m: e for m, e in draw("steady", seconds, 5).estimates().items() if m in ("counter", "integral")}
         assert choice(estimates) == expected
+        assert choice(estimates, measured=False) == "counter"
         assert choice({"counter": estimates["counter"]}) == "counter"
     nothing = counter_energy(np.empty(0, np.int64), np.empty(0, np.int64), T0, T0 + S)
     assert choice({"counter": nothing, "integral": estimates["integral"]}) == "integral"

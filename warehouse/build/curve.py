@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemark.warehouse.build.changes import counter_changes, in_order, power_updates
+from joulemark.warehouse.build.changes import counter_changes, in_order
+from joulemark.warehouse.build.updates import power_updates
 from joulemark.warehouse.units import MW_PER_W, UJ_PER_J, US_PER_S
 
 Instants = NDArray[np.int64]

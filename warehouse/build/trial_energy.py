@@ -58,11 +58,12 @@ def series_rows(series: Series, interval: Interval, clock_us: float | None, *, c
         estimates["integral"] = power_integral(*series.power, *edges, clock_us=clock_us)
     apart = disagreement(estimates)
     reasons: tuple[str, ...] = ()
-    if check and series.fidelity not in NOT_MEASURED and apart is not None and abs(apart) > DISAGREEMENT:
+    measured = series.fidelity not in NOT_MEASURED
+    if check and measured and apart is not None and abs(apart) > DISAGREEMENT:
         reasons += ("counter_disagrees",)
     if check and clock_us is None:
         reasons += ("clock_uncertain",)
-    chosen = choice(estimates)
+    chosen = choice(estimates, measured=measured)
     bound = sensor_bound(series.scope, series.fidelity)
     for method, estimate in estimates.items():
         told = replace(estimate, reasons=(*estimate.reasons, *reasons))
@@ -70,17 +71,17 @@ def series_rows(series: Series, interval: Interval, clock_us: float | None, *, c
         yield _row(names, told, bound) | {"disagreement": apart, "chosen": method == chosen}
 
 
-def choice(estimates: dict[str, Estimate]) -> str:
+def choice(estimates: dict[str, Estimate], *, measured: bool = True) -> str:
     """Return the method whose figure counts.
 
     The counter's, unless it has none, or it is known worse than to 0.5 % and the integral is known better: a counter
-    that moves ten times a second says little about a window of a second.
+    that moves ten times a second says little about a window of a second. One that is computed is always better.
     """
     methods = [m for m, e in estimates.items() if e.energy_j is not None] or list(estimates)
     if len(methods) == 1:
         return methods[0]
     counter, integral = estimates["counter"], estimates["integral"]
-    if counter.energy_j is None or counter.uncertainty_j is None or integral.uncertainty_j is None:
+    if not measured or counter.energy_j is None or counter.uncertainty_j is None or integral.uncertainty_j is None:
         return "counter"
     loose = counter.uncertainty_j > LOOSE * counter.energy_j
     return "integral" if loose and integral.uncertainty_j < counter.uncertainty_j else "counter"
