@@ -167,7 +167,7 @@ def _with_mapping(meter: MeterSource, folder: Path) -> MeterSource:
     if not meter.mapping_file:
         return meter
     path = folder / Path(meter.mapping_file).expanduser()
-    return replace(meter, mapping_file=str(path), mapping=read_text_file(path, "meter mapping"))
+    return replace(meter, mapping_file=str(path), mapping=read_text_file(path, "mapping"))
 
 
 def _prices(item: Item, as_of: dt.date | None) -> dict[str, Price]:
