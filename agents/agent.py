@@ -122,7 +122,7 @@ class NodeAgent:
         if self._cold_idle is None:
             self._cold_idle = self._idle("measuring idle power without an engine", order.idle_s)
         if deployment.power_limit_w is not None:
-            self.limits.set(self._held.uuids, deployment.power_limit_w)
+            self._limit(deployment.power_limit_w)
         self._host = self._start(order, interpreter, model_path)
         self.power.sampler.watch(self._host.process.pid)
         loaded_idle = self._idle(f"measuring idle power of {deployment.engine.name}", order.idle_s)
@@ -214,6 +214,13 @@ class NodeAgent:
         for log in (self.folder / LOGS).glob("*.log"):
             self.warehouse.write(f"{LOGS}/{log.name}", log.read_bytes())
             log.unlink()
+
+    def _limit(self, limit_w: int) -> None:
+        try:
+            self.limits.set(self._held.uuids, limit_w)
+        except MissingTool as error:
+            # Nothing to install: this user may not do it on these boards.
+            raise EngineError(str(error), "unsupported") from error
 
     def _unlimit(self) -> None:
         self._limit_warnings = self.limits.restore()
