@@ -56,11 +56,16 @@ class NodeAgent:
         self.config = config
         self._on_lease_end = on_lease_end
         self.home = joulemark_home()
-        self.clock = NodeClock.of_this_node()
         self.warehouse = Warehouse.at(config.warehouse)
         self.folder = self.home / "nodes" / config.node
         self._lock = ExitStack()
-        self._lock.enter_context(exclusive(self.folder / "agent.lock", lambda: None))
+        try:
+            self.clock = NodeClock.of_this_node()
+            self._lock.enter_context(exclusive(self.folder / "agent.lock", lambda: None))
+        except PermissionError as error:
+            raise MissingTool(
+                f"{error.filename or self.home} may not be written; set JOULEMARK_HOME to a folder of your own"
+            ) from error
         self.ended_leftovers = end_leftovers(self.folder / "starts")
         self.limits = PowerLimits(self.folder / "limits", self.clock.boot)
         self._limit_warnings = self.limits.restore()
@@ -102,7 +107,7 @@ class NodeAgent:
         try:
             engine = self._bring_up(order)
         except StartError as error:
-            engine, failure = error.record, error.reason
+            engine, failure = error.record, error
         except EngineError as error:
             failure = error
         except MissingTool as error:
@@ -114,7 +119,7 @@ class NodeAgent:
             return result
         self.stop_engine()
         self._keep_logs()
-        return replace(result, failure_class=failure.failure_class, error=str(failure))
+        return replace(result, failure_class=failure.failure_class, error=str(failure), engine_log=failure.log)
 
     def _bring_up(self, order: StartOrder) -> EngineRecord:
         deployment = order.deployment
@@ -144,6 +149,8 @@ class NodeAgent:
         self._trial = TrialRun(
             order, self._host, self.clock, self.config.node, self.power.spool, self.warehouse, self._note
         )
+        if self._interrupted.is_set():
+            self._trial.interrupt()
         try:
             result = self._trial.run(self._part, self.power.seal)
             return replace(result, reasons=(*result.reasons, *self._held.reasons))
@@ -228,7 +235,8 @@ class NodeAgent:
     def _idle(self, why: str, seconds: float) -> Interval:
         self._say(why)
         start_us = self.clock.now_us()
-        time.sleep(seconds)
+        self._interrupted.wait(seconds)
+        self._say(why)
         end_us = self.clock.now_us()
         settle(self.power.sampler.settle_s)
         return Interval(start_us, end_us)

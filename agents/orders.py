@@ -53,6 +53,8 @@ class StartResult:
     ended_us: int
     failure_class: str | None = None
     error: str | None = None
+    engine_log: tuple[str, ...] = ()
+    """The last lines that an engine wrote which did not start."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class TrialResult:
     client: ClientHealth | None = None
     failure_class: str | None = None
     error: str | None = None
+    engine_log: tuple[str, ...] = ()
+    """The last lines that an engine wrote which died."""
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def not_started(trial: Wanted, node: NodeFacts, start: StartResult) -> TrialResu
         start.ended_us,
         failure_class=start.failure_class,
         error=start.error,
+        engine_log=start.engine_log,
     )
 
 

@@ -45,6 +45,8 @@ class NodeRunner:
     progress: Progress
     tell: Callable[[str], None]
     stopping: threading.Event
+    taken: Callable[[str], bool] = lambda _: False
+    """Whether a trial of this name was committed already, by whomever and in whatever version."""
     _engine: EngineRecord | None = None
     _now: str | None = None
     _devices: tuple[str, ...] = ()
@@ -79,7 +81,10 @@ class NodeRunner:
                     return None
                 if not FAILURE_CLASSES[failed.failure_class][1]:
                     return failed
-                result, engine = not_started(trial, self.node, failed), failed.engine
+                result, engine = self._not_started(trial, failed), failed.engine
+            elif self.stopping.is_set():
+                # The order to stop came while the engine started: there is no running trial to finish.
+                return None
             else:
                 result, engine = self._attempt(trial), self._engine
             reasons = self._commit(trial, result, engine)
@@ -93,11 +98,24 @@ class NodeRunner:
 
     def _attempt(self, trial: Wanted) -> TrialResult:
         facts = self.sweep.models.get(trial.cell.deployment.model.name)
-        attempt = self.attempts.get(trial.key, 0)
+        attempt = self._next_free(trial, self._devices)
         name = name_of(trial, self.node.node, self._devices, attempt)
         seed = (trial.start << 20) + (trial.repeat << 10) + attempt
         vocabulary = facts.vocab if facts is not None else UNKNOWN_VOCABULARY
         return self.agent.run_trial(TrialOrder(name, trial.cell, vocabulary, seed))
+
+    def _not_started(self, trial: Wanted, start: StartResult) -> TrialResult:
+        result = not_started(trial, self.node, start)
+        self._next_free(trial, result.part.devices)
+        return result
+
+    def _next_free(self, trial: Wanted, devices: tuple[str, ...]) -> int:
+        """Return the number of the attempt, from now on the one in ``attempts``: no file of another is replaced."""
+        attempt = self.attempts.get(trial.key, 0)
+        while self.taken(name_of(trial, self.node.node, devices, attempt)):
+            attempt += 1
+        self.attempts[trial.key] = attempt
+        return attempt
 
     def _up(self, group: Group, devices: tuple[str, ...]) -> StartResult | None:
         """Have the engine running; return how its start failed, None where it runs."""
@@ -132,12 +150,19 @@ class NodeRunner:
         self.progress.attempted(what, wall_s)
         why = result.error if what == "failed" else ", ".join(reasons)
         self.tell(f"{what}: {label(trial.cell)}, repeat {trial.repeat + 1}" + (f": {why}" if why else ""))
+        self._tell_log(result.engine_log)
 
     def _give_up(self, trials: tuple[Wanted, ...], start: StartResult) -> None:
         """Commit the failure for every trial: the engine that they share does not start."""
         for trial in trials:
-            self._commit(trial, not_started(trial, self.node, start), start.engine)
+            self._commit(trial, self._not_started(trial, start), start.engine)
             self.progress.attempted("failed", self.progress.expected_trial_s)
             self.progress.settled()
         d = trials[0].cell.deployment
         self.tell(f"failed: {d.model.name} {d.quantization} on {d.engine.name} ({len(trials)} trials): {start.error}")
+        self._tell_log(start.engine_log)
+
+    def _tell_log(self, log: tuple[str, ...]) -> None:
+        """Show what the engine wrote last, below the line that says how it failed."""
+        for line in log:
+            self.tell(f"    | {line}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from joulemark.agents.engines.diagnose import diagnose
+from joulemark.agents.engines.diagnose import diagnose, shown
 from joulemark.agents.engines.process import EngineProcess
 from joulemark.agents.http import get
 from joulemark.warehouse.errors import EngineError
@@ -24,12 +24,12 @@ READY_POLL_S = 0.1
 SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
-class StartError(Exception):
-    """An engine that was started did not come up: why, and the engine as far as it came."""
+class StartError(EngineError):
+    """An engine that was started did not come up: why, and ``record``, the engine as far as it came."""
 
     def __init__(self, reason: EngineError, record: EngineRecord) -> None:
-        super().__init__(str(reason))
-        self.reason, self.record = reason, record
+        super().__init__(f"{reason} (log: {record.log})", reason.failure_class, reason.log)
+        self.record = record
 
 
 @dataclass
@@ -75,7 +75,7 @@ class EngineHost:
             environment={k: "(not recorded)" if _is_secret(k) else v for k, v in environment.items()},
             reported={},
             ready_s=None,
-            log=f"{LOGS}/{process.start_id}.log",
+            log=_log_name(process),
         )
         try:
             ready_s = _wait_ready(engine, facts, process, report)
@@ -115,10 +115,9 @@ def _wait_ready(engine: Engine, facts: StartFacts, process: EngineProcess, repor
         if get(f"http://{facts.host}:{facts.port}{engine.api.ready_path}", 2.0, facts.api_key) is not None:
             return elapsed
         report(f"{engine.name} is starting ({elapsed:.0f} s)")
-    last = next((t.strip() for t in reversed(process.log_tail()) if t.strip()), "it wrote nothing")
-    raise EngineError(
-        f"{engine.name} was not ready after {engine.ready_timeout_s:.0f} s; its last line: {last[:300]}", "not_ready"
-    )
+    log = shown(process.log_tail(60))
+    last = f"its last line: {log[-1]}" if log else "it wrote nothing"
+    raise EngineError(f"{engine.name} was not ready after {engine.ready_timeout_s:.0f} s; {last}", "not_ready", log)
 
 
 def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:
@@ -131,6 +130,11 @@ def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:
             except ValueError:
                 documents[path] = body.decode(errors="replace")
     return engine.reported(documents)
+
+
+def _log_name(process: EngineProcess) -> str:
+    """Return where the engine's own output lies in the warehouse once it has ended."""
+    return f"{LOGS}/{process.start_id}.log"
 
 
 def _is_secret(name: str) -> bool:
