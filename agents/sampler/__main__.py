@@ -16,10 +16,10 @@ from joulemark.agents.meters.discover import discover
 from joulemark.agents.meters.meter import Meter, Reading
 from joulemark.agents.priority import prefer_me
 from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, line
+from joulemark.agents.sampler.watts import Watts
 from joulemark.agents.spool.segment import SegmentWriter
 from joulemark.warehouse.errors import JoulemarkError
 from joulemark.warehouse.schema.traces import POWER
-from joulemark.warehouse.units import MW_PER_W
 
 REPORT_S = 0.5
 
@@ -32,6 +32,7 @@ class Sampler:
         self.clock = NodeClock.of_this_node()
         self.meters, warnings = discover(config.cpu_watts)
         self.writer = SegmentWriter(POWER, Path(config.spool), f"power-{self.clock.boot[:8]}-{os.getpid()}")
+        self.watts = Watts()
         self._report_at = 0.0
         _say(Report("ready", meters={m.name: _described(m) for m in self.meters}, warnings=tuple(warnings)))
 
@@ -52,18 +53,19 @@ class Sampler:
                     return
 
     def _tick(self) -> None:
-        watts = None
+        seen: list[tuple[int, Reading]] = []
         for meter in self.meters:
             before_ns = time.monotonic_ns()
             readings = meter.read()
             instant_us = self.clock.at_us((before_ns + time.monotonic_ns()) // 2)
             for reading in readings:
                 self.writer.add(self._row(meter.name, instant_us, reading))
-                if reading.power_mw is not None and reading.channel.scope != "gpu_memory":
-                    watts = (watts or 0.0) + reading.power_mw / MW_PER_W
-        if watts is not None and time.monotonic() >= self._report_at:
+                seen.append((instant_us, reading))
+        if time.monotonic() >= self._report_at:
             self._report_at = time.monotonic() + REPORT_S
-            _say(Report("watts", watts=round(watts, 2)))
+            watts = self.watts.total(seen)
+            if watts is not None:
+                _say(Report("watts", watts=round(watts, 2)))
 
     def _row(self, meter: str, instant_us: int, reading: Reading) -> dict[str, object]:
         return {
