@@ -54,11 +54,16 @@ class NodeAgent:
         self.config = config
         self._on_lease_end = on_lease_end
         self.home = joulemark_home()
-        self.clock = NodeClock.of_this_node()
         self.warehouse = Warehouse.at(config.warehouse)
         self.folder = self.home / "nodes" / config.node
         self._lock = ExitStack()
-        self._lock.enter_context(exclusive(self.folder / "agent.lock", lambda: None))
+        try:
+            self.clock = NodeClock.of_this_node()
+            self._lock.enter_context(exclusive(self.folder / "agent.lock", lambda: None))
+        except PermissionError as error:
+            raise MissingTool(
+                f"{error.filename or self.home} may not be written; set JOULEMARK_HOME to a folder of your own"
+            ) from error
         self.ended_leftovers = end_leftovers(self.folder / "starts")
         self.power = PowerTrace.start(config, self.folder, self.warehouse)
         self._doing = AgentProgress("idle")
@@ -98,7 +103,7 @@ class NodeAgent:
             loaded_idle = self._idle(f"measuring idle power of {order.deployment.engine.name}", order.idle_s)
         except EngineError as error:
             self._keep_logs()
-            return StartResult(None, failure_class=error.failure_class, error=str(error))
+            return StartResult(None, failure_class=error.failure_class, error=str(error), engine_log=error.log)
         except (BadInput, MissingTool) as error:
             return StartResult(None, failure_class="unsupported", error=str(error))
         self._part = NodePart(
@@ -119,6 +124,8 @@ class NodeAgent:
         self._trial = TrialRun(
             order, self._host, self.clock, self.config.node, self.power.spool, self.warehouse, self._note
         )
+        if self._interrupted.is_set():
+            self._trial.interrupt()
         try:
             return self._trial.run(self._part, self.power.seal)
         finally:
@@ -193,7 +200,8 @@ class NodeAgent:
     def _idle(self, why: str, seconds: float) -> Interval:
         self._say(why)
         start_us = self.clock.now_us()
-        time.sleep(seconds)
+        self._interrupted.wait(seconds)
+        self._say(why)
         end_us = self.clock.now_us()
         settle(self.config.sample_period_s)
         return Interval(start_us, end_us)

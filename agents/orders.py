@@ -40,6 +40,8 @@ class StartResult:
     devices: tuple[str, ...] = ()
     failure_class: str | None = None
     error: str | None = None
+    engine_log: tuple[str, ...] = ()
+    """The last lines that an engine wrote which did not start."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class TrialResult:
     client: ClientHealth | None = None
     failure_class: str | None = None
     error: str | None = None
+    engine_log: tuple[str, ...] = ()
+    """The last lines that an engine wrote which died."""
 
 
 @dataclass(frozen=True)

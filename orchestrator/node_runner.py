@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from joulemark.agents.orders import NodeFacts, StartOrder, StartResult, TrialOrder, TrialResult
@@ -45,9 +45,12 @@ class NodeRunner:
     progress: Progress
     tell: Callable[[str], None]
     stopping: threading.Event
+    taken: Callable[[str], bool] = lambda _: False
+    """Whether a trial of this name was committed already, by whomever and in whatever version."""
     _engine: EngineRecord | None = None
     _now: str | None = None
     _devices: tuple[str, ...] = ()
+    _start_log: tuple[str, ...] = ()
 
     def run(self, group: Group, devices: tuple[str, ...]) -> None:
         """Run the group's trials; the engine is down again when this returns or raises."""
@@ -81,9 +84,13 @@ class NodeRunner:
                     # Nothing was measured, so there is nothing to commit.
                     self.stopping.set()
                     return None
-                result = not_started(trial, self.node, failure_class, error)
+                result = self._not_started(trial, failure_class, error)
+                result = replace(result, engine_log=self._start_log)
                 if not FAILURE_CLASSES[failure_class][1]:
                     return down
+            elif self.stopping.is_set():
+                # The order to stop came while the engine started: there is no running trial to finish.
+                return None
             else:
                 result = self._attempt(trial)
             reasons = self._commit(trial, result)
@@ -97,11 +104,24 @@ class NodeRunner:
 
     def _attempt(self, trial: Wanted) -> TrialResult:
         facts = self.sweep.models.get(trial.cell.deployment.model.name)
-        attempt = self.attempts.get(trial.key, 0)
+        attempt = self._next_free(trial, self._devices)
         name = name_of(trial, self.node.node, self._devices, attempt)
         seed = (trial.start << 20) + (trial.repeat << 10) + attempt
         vocabulary = facts.vocab if facts is not None else UNKNOWN_VOCABULARY
         return self.agent.run_trial(TrialOrder(name, trial.cell, vocabulary, seed))
+
+    def _not_started(self, trial: Wanted, failure_class: str, error: str) -> TrialResult:
+        result = not_started(trial, self.node, failure_class, error)
+        self._next_free(trial, result.part.devices)
+        return result
+
+    def _next_free(self, trial: Wanted, devices: tuple[str, ...]) -> int:
+        """Return the number of the attempt, from now on the one in ``attempts``: no file of another is replaced."""
+        attempt = self.attempts.get(trial.key, 0)
+        while self.taken(name_of(trial, self.node.node, devices, attempt)):
+            attempt += 1
+        self.attempts[trial.key] = attempt
+        return attempt
 
     def _up(self, group: Group, devices: tuple[str, ...]) -> tuple[str, str] | None:
         """Have the engine running; return (failure class, error) where it does not start."""
@@ -111,7 +131,7 @@ class NodeRunner:
         idle_s = min(max(IDLE_SHARE * window_s, IDLE_S[0]), IDLE_S[1])
         order = StartOrder(group.deployment, group.slots, group.context_tokens, devices, idle_s)
         started = self.agent.start_engine(order)
-        self._engine, self._devices = started.engine, started.devices
+        self._engine, self._devices, self._start_log = started.engine, started.devices, started.engine_log
         if started.engine is not None:
             return None
         return started.failure_class or "engine_failed", started.error or "the engine did not start"
@@ -138,12 +158,19 @@ class NodeRunner:
         self.progress.attempted(what, wall_s)
         why = result.error if what == "failed" else ", ".join(reasons)
         self.tell(f"{what}: {label(trial.cell)}, repeat {trial.repeat + 1}" + (f": {why}" if why else ""))
+        self._tell_log(result.engine_log)
 
     def _give_up(self, trials: tuple[Wanted, ...], why: tuple[str, str]) -> None:
         """Commit the failure for every trial: the engine that they share does not start."""
         for trial in trials:
-            self._commit(trial, not_started(trial, self.node, *why))
+            self._commit(trial, self._not_started(trial, *why))
             self.progress.attempted("failed", self.progress.expected_trial_s)
             self.progress.settled()
         d = trials[0].cell.deployment
         self.tell(f"failed: {d.model.name} {d.quantization} on {d.engine.name} ({len(trials)} trials): {why[1]}")
+        self._tell_log(self._start_log)
+
+    def _tell_log(self, log: tuple[str, ...]) -> None:
+        """Show what the engine wrote last, below the line that says how it failed."""
+        for line in log:
+            self.tell(f"    | {line}")

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from joulemark.agents.engines.diagnose import diagnose
+from joulemark.agents.engines.diagnose import diagnose, shown
 from joulemark.agents.engines.process import EngineProcess
 from joulemark.agents.http import get
 from joulemark.warehouse.errors import EngineError
 from joulemark.warehouse.schema.trial import EngineRecord
+from joulemark.warehouse.store.layout import LOGS
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.adapter import Engine, StartFacts
 
@@ -61,6 +62,9 @@ class EngineHost:
         try:
             ready_s = _wait_ready(engine, facts, process, report)
             reported = _read_back(engine, facts)
+        except EngineError as error:
+            process.stop(0.0)
+            raise EngineError(f"{error} (log: {_log_name(process)})", error.failure_class, error.log) from error
         except BaseException:
             process.stop(0.0)
             raise
@@ -72,7 +76,7 @@ class EngineHost:
             environment={k: "(not recorded)" if _is_secret(k) else v for k, v in environment.items()},
             reported=reported,
             ready_s=round(ready_s, 3),
-            log=f"logs/{process.start_id}.log",
+            log=_log_name(process),
         )
         return cls(engine, deployment, facts, process, record)
 
@@ -103,10 +107,9 @@ def _wait_ready(engine: Engine, facts: StartFacts, process: EngineProcess, repor
         if get(f"http://{facts.host}:{facts.port}{engine.api.ready_path}", 2.0, facts.api_key) is not None:
             return elapsed
         report(f"{engine.name} is starting ({elapsed:.0f} s)")
-    last = next((t.strip() for t in reversed(process.log_tail()) if t.strip()), "it wrote nothing")
-    raise EngineError(
-        f"{engine.name} was not ready after {engine.ready_timeout_s:.0f} s; its last line: {last[:300]}", "not_ready"
-    )
+    log = shown(process.log_tail(60))
+    last = f"its last line: {log[-1]}" if log else "it wrote nothing"
+    raise EngineError(f"{engine.name} was not ready after {engine.ready_timeout_s:.0f} s; {last}", "not_ready", log)
 
 
 def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:
@@ -119,6 +122,11 @@ def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:
             except ValueError:
                 documents[path] = body.decode(errors="replace")
     return engine.reported(documents)
+
+
+def _log_name(process: EngineProcess) -> str:
+    """Return where the engine's own output lies in the warehouse once it has ended."""
+    return f"{LOGS}/{process.start_id}.log"
 
 
 def _is_secret(name: str) -> bool:
