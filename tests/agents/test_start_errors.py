@@ -79,7 +79,7 @@ def test_a_port_that_is_taken_has_a_class_of_its_own(tmp_path):
 
 def test_an_environment_without_the_engine_says_what_to_change(tmp_path):
     error, _ = failed_start(tmp_path, program(tmp_path, "import xllamacpp_that_is_not_there"))
-    assert error.failure_class == "unsupported"
+    assert error.failure_class == "not_installed"
     assert "No module named 'xllamacpp_that_is_not_there'" in str(error)
     assert "environment:" in str(error)
 
