@@ -167,8 +167,9 @@ def user_error(node: str, error: RayActorError | RayTaskError) -> Exception:
         return cause
     if isinstance(cause, OSError):
         if cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return DiskFull(f"{node}: no space left to write {cause.filename or 'records'}; free some and run again")
-        return ClusterError(f"{node}: {cause.filename or 'input or output'}: {cause.strerror or cause}")
+            where = cause.filename or "what lies below JOULEMARK_HOME"
+            return DiskFull(f"no space left on {node} to write {where}; free some and run the same command again")
+        return ClusterError(f"{cause.filename or 'a file'} on {node}: {cause.strerror or cause}")
     if failed is error:
         return RuntimeError(f"{node}: {failed.traceback_str}")
     return ClusterError(f"the agent on {node} was lost: {_first_line(error)}")

@@ -56,7 +56,7 @@ def test_an_error_of_the_agent_reaches_the_user_as_it_was_said(wrap):
     assert "/x/y" in str(full)
     other = user_error("n", wrap(in_actor(PermissionError(errno.EACCES, "Permission denied", "/x/y"))))
     assert isinstance(other, ClusterError)
-    assert str(other) == "n: /x/y: Permission denied"
+    assert str(other) == "/x/y on n: Permission denied"
 
 
 def test_a_fault_of_ours_is_no_user_error():
