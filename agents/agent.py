@@ -13,7 +13,7 @@ from pathlib import Path
 from joulemark.agents.client.job import Progress
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.devices import HeldDevices, held_devices
-from joulemark.agents.engines.host import EngineHost
+from joulemark.agents.engines.host import EngineHost, StartError
 from joulemark.agents.engines.leftovers import end_leftovers
 from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.home import joulemark_home
@@ -35,7 +35,7 @@ from joulemark.agents.power_limits import PowerLimits
 from joulemark.agents.trial import TrialRun, settle
 from joulemark.warehouse.errors import BadInput, EngineError, MissingTool
 from joulemark.warehouse.schema.nodes import NODES
-from joulemark.warehouse.schema.trial import Interval, NodePart
+from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
 from joulemark.warehouse.store.layout import LOGS, segment_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
@@ -56,11 +56,16 @@ class NodeAgent:
         self.config = config
         self._on_lease_end = on_lease_end
         self.home = joulemark_home()
-        self.clock = NodeClock.of_this_node()
         self.warehouse = Warehouse.at(config.warehouse)
         self.folder = self.home / "nodes" / config.node
         self._lock = ExitStack()
-        self._lock.enter_context(exclusive(self.folder / "agent.lock", lambda: None))
+        try:
+            self.clock = NodeClock.of_this_node()
+            self._lock.enter_context(exclusive(self.folder / "agent.lock", lambda: None))
+        except PermissionError as error:
+            raise MissingTool(
+                f"{error.filename or self.home} may not be written; set JOULEMARK_HOME to a folder of your own"
+            ) from error
         self.ended_leftovers = end_leftovers(self.folder / "starts")
         self.limits = PowerLimits(self.folder / "limits", self.clock.boot)
         self._limit_warnings = self.limits.restore()
@@ -95,32 +100,46 @@ class NodeAgent:
 
     def start_engine(self, order: StartOrder) -> StartResult:
         """Measure cold idle once, set the power limit, bring the engine up, measure loaded idle."""
-        held = held_devices(order.devices, self.power.sampler.meters.get("nvml", {}))
+        started_us = self.clock.now_us()
+        self._held = held_devices(order.devices, self.power.sampler.meters.get("nvml", {}))
+        engine: EngineRecord | None = None
+        failure: EngineError | None = None
         try:
-            interpreter, model_path = self._prepare(order.deployment)
-            if self._cold_idle is None:
-                self._cold_idle = self._idle("measuring idle power without an engine", order.idle_s)
-            if order.deployment.power_limit_w is not None:
-                self.limits.set(held.uuids, order.deployment.power_limit_w)
-            self._host = self._start(order, interpreter, model_path)
-            self.power.sampler.watch(self._host.process.pid)
-            loaded_idle = self._idle(f"measuring idle power of {order.deployment.engine.name}", order.idle_s)
+            engine = self._bring_up(order)
+        except StartError as error:
+            engine, failure = error.record, error
         except EngineError as error:
-            self._unlimit()
-            self._keep_logs()
-            return StartResult(None, failure_class=error.failure_class, error=str(error))
-        except (BadInput, MissingTool) as error:
-            return StartResult(None, failure_class="unsupported", error=str(error))
+            failure = error
+        except MissingTool as error:
+            failure = EngineError(str(error), "not_installed")
+        except BadInput as error:
+            failure = EngineError(str(error), "unsupported")
+        result = StartResult(engine, self._held.uuids, started_us, self.clock.now_us())
+        if failure is None:
+            return result
+        self.stop_engine()
+        self._keep_logs()
+        return replace(result, failure_class=failure.failure_class, error=str(failure), engine_log=failure.log)
+
+    def _bring_up(self, order: StartOrder) -> EngineRecord:
+        deployment = order.deployment
+        interpreter, model_path = self._prepare(deployment)
+        if self._cold_idle is None:
+            self._cold_idle = self._idle("measuring idle power without an engine", order.idle_s)
+        if deployment.power_limit_w is not None:
+            self._limit(deployment.power_limit_w)
+        self._host = self._start(order, interpreter, model_path)
+        self.power.sampler.watch(self._host.process.pid)
+        loaded_idle = self._idle(f"measuring idle power of {deployment.engine.name}", order.idle_s)
         self._part = NodePart(
             node=self.config.node,
             boot=self.clock.boot,
-            devices=held.uuids,
-            accelerator=order.deployment.accelerator,
+            devices=self._held.uuids,
+            accelerator=deployment.accelerator,
             cold_idle=self._cold_idle,
             loaded_idle=loaded_idle,
         )
-        self._held = held
-        return StartResult(self._host.record, self._part.devices)
+        return self._host.record
 
     def run_trial(self, order: TrialOrder) -> TrialResult:
         """Run one trial on the running engine and seal its traces."""
@@ -130,6 +149,8 @@ class NodeAgent:
         self._trial = TrialRun(
             order, self._host, self.clock, self.config.node, self.power.spool, self.warehouse, self._note
         )
+        if self._interrupted.is_set():
+            self._trial.interrupt()
         try:
             result = self._trial.run(self._part, self.power.seal)
             return replace(result, reasons=(*result.reasons, *self._held.reasons))
@@ -201,13 +222,21 @@ class NodeAgent:
             self.warehouse.write(f"{LOGS}/{log.name}", log.read_bytes())
             log.unlink()
 
+    def _limit(self, limit_w: int) -> None:
+        try:
+            self.limits.set(self._held.uuids, limit_w)
+        except MissingTool as error:
+            # Nothing to install: this user may not do it on these boards.
+            raise EngineError(str(error), "unsupported") from error
+
     def _unlimit(self) -> None:
         self._limit_warnings = self.limits.restore()
 
     def _idle(self, why: str, seconds: float) -> Interval:
         self._say(why)
         start_us = self.clock.now_us()
-        time.sleep(seconds)
+        self._interrupted.wait(seconds)
+        self._say(why)
         end_us = self.clock.now_us()
         settle(self.power.sampler.settle_s)
         return Interval(start_us, end_us)

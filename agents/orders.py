@@ -41,12 +41,20 @@ class StartOrder:
 
 @dataclass(frozen=True)
 class StartResult:
-    """A running engine and its devices (GPU UUIDs, or ``("cpu",)``), or why there is none."""
+    """An engine start on devices (GPU UUIDs, or ``("cpu",)``), from when to when on the node's clock.
+
+    Where it failed, ``failure_class`` and ``error`` say why, and ``engine`` is the engine as far as it came: None where
+    nothing was started.
+    """
 
     engine: EngineRecord | None
-    devices: tuple[str, ...] = ()
+    devices: tuple[str, ...]
+    started_us: int
+    ended_us: int
     failure_class: str | None = None
     error: str | None = None
+    engine_log: tuple[str, ...] = ()
+    """The last lines that an engine wrote which did not start."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,8 @@ class TrialResult:
     client: ClientHealth | None = None
     failure_class: str | None = None
     error: str | None = None
+    engine_log: tuple[str, ...] = ()
+    """The last lines that an engine wrote which died."""
 
 
 @dataclass(frozen=True)

@@ -45,17 +45,15 @@ class PowerTrace:
         """Seal what a crash left of this node's trace below ``folder``, and start the sampler."""
         spool = folder / "spool"
         spool.mkdir(parents=True, exist_ok=True)
-        run = f"{boot_id()[:8]}-{time.time_ns() // 1000}"
-        settings = SamplerConfig(
+        sampling = SamplerConfig(
             config.node,
             str(spool),
-            run,
             config.sample_period_s,
             config.cpu_watts,
             sources=config.meters,
             window_s=config.window_s,
         )
-        sampler = SamplerProcess(settings, command)
+        sampler = SamplerProcess(sampling, command)
         trace = cls(config.node, spool, warehouse, sampler)
         trace._seal_dead(ENDING_S)
         # Requests of a trial that never got its manifest: the trial will be run again under another name.

@@ -46,6 +46,8 @@ class TrialRun:
         scraper = Scraper(self.host, self.order.trial, self.node, self.spool, self.clock)
         scraper.start()
         self.client = ClientProcess.start(self._job())
+        if self.interrupted:
+            self.client.kill()
         said = self.client.result(self.report)
         self._seal(scraper.stop(), ENGINE_STATE)
         if isinstance(said, Done):
@@ -60,7 +62,7 @@ class TrialRun:
             )
         self._seal(self._request_segment(said), REQUESTS)
         self._traces += seal_power()
-        failure_class, error = self._failure(said)
+        failure_class, error, engine_log = self._failure(said)
         return TrialResult(
             outcome="failed" if failure_class else "done",
             reasons=said.reasons if isinstance(said, Done) else (),
@@ -71,6 +73,7 @@ class TrialRun:
             client=_health(said) if isinstance(said, Done) else None,
             failure_class=failure_class,
             error=error,
+            engine_log=engine_log,
         )
 
     def interrupt(self) -> None:
@@ -79,15 +82,18 @@ class TrialRun:
         if self.client is not None:
             self.client.kill()
 
-    def _failure(self, said: Done | Broken) -> tuple[str | None, str | None]:
+    def _failure(self, said: Done | Broken) -> tuple[str | None, str | None, tuple[str, ...]]:
+        """Return failure class, error and the engine's last lines; (None, None, ()) where all went well."""
         if self.interrupted:
-            return "interrupted", "the sweep was stopped"
+            return "interrupted", "the sweep was stopped", ()
         if isinstance(said, Done) and self.host.process.alive:
-            return None, None
+            return None, None, ()
         if self.host.process.wait(DEATH_NOTICE_S):
             death = self.host.death()
-            return death.failure_class, str(death)
-        return "client_failed", said.error if isinstance(said, Broken) else "the engine stopped serving"
+            return death.failure_class, str(death), death.log
+        if isinstance(said, Broken):
+            return said.failure_class, said.error, ()
+        return "client_failed", "the engine stopped serving", ()
 
     def _job(self) -> ClientJob:
         cell, api = self.order.cell, self.host.engine.api

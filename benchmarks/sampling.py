@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,6 @@ os.environ.setdefault("JOULEMARK_HOME", tempfile.mkdtemp())
 from nvml_double import Double, build, devices
 from truth import Square
 
-from joulemark.agents.clock import boot_id
 from joulemark.agents.meters.meter import Channel, Reading
 from joulemark.agents.sampler import loop, recorder
 from joulemark.agents.sampler.process import SamplerProcess
@@ -39,6 +39,7 @@ DEVICES, CALL_US, SENSOR_MS = 8, 50.0, 100.0
 REST_AT_MOST, AT_10_HZ_AT_MOST = 0.005, 0.01
 LATE_P99_AT_MOST_US = 2_000
 HOUR_S, GROWTH_AT_MOST_KIB = 3_600, 1_024
+PARTS = ("sampler", "nvml", "device_state")
 missed = []
 
 
@@ -51,16 +52,17 @@ def say(what: str, value: str, limit: str, well: bool = True) -> None:
 
 @dataclass
 class Measured:
-    """What one run of the sampler cost. Shares are of one core."""
+    """What one run of the sampler cost. Shares are of one core, and medians over its seconds."""
 
     every_s: float
+    update_s: float | None
     reads_per_s: float
-    sampler: float
-    agent: float
-    power_calls: float
+    share: dict[str, float]
+    """Of the processes ``sampler`` and ``agent``, and of the reads of ``nvml`` and ``device_state`` in the former."""
+    calls: float
+    """Of the power calls alone: their number times their length."""
     lateness_us: Any
     late: float
-    update_s: float | None
 
 
 def sample(library: Path, seconds: float, call_us: float, every_s: float | None) -> Measured:
@@ -72,7 +74,7 @@ def sample(library: Path, seconds: float, call_us: float, every_s: float | None)
         )
         double = Double(folder, library, world)
         timings = {} if every_s is None else {"nvml": Timing(every_s)}
-        config = SamplerConfig("node", place, f"{boot_id()[:8]}-1", 0.1, timings=timings)
+        config = SamplerConfig("node", place, 0.1, timings=timings)
         with mock.patch.dict(os.environ, double.environment):
             sampler = SamplerProcess(config)
             sampler.start()
@@ -89,18 +91,18 @@ def sample(library: Path, seconds: float, call_us: float, every_s: float | None)
 
 def _measured(tables: dict[str, pa.Table], timing: Timing, calls: int, call_us: float) -> Measured:
     rounds = tables["rounds"].to_pylist()
-    by = {name: [r for r in rounds if r["meter"] == name] for name in ("sampler", "agent", "nvml")}
+    by = {name: [r for r in rounds if r["meter"] == name] for name in (*PARTS, "agent")}
     span_us = sum(r["span_us"] for r in by["sampler"])
     reads = sum(r["rounds"] for r in by["nvml"])
     return Measured(
         every_s=timing.every_s,
+        update_s=timing.update_s,
         reads_per_s=reads / span_us * 1e6,
-        sampler=sum(r["cpu_us"] for r in by["sampler"]) / span_us,
-        agent=sum(r["cpu_us"] for r in by["agent"]) / span_us,
-        power_calls=calls * call_us / span_us,
+        # The last row of each is short: it ends with the order to rotate.
+        share={name: statistics.median(r["cpu_us"] / r["span_us"] for r in rows[:-1]) for name, rows in by.items()},
+        calls=calls * call_us / span_us,
         lateness_us=_lateness_us(tables["power"], timing.every_s),
         late=sum(r["late"] for r in by["nvml"]) / reads,
-        update_s=timing.update_s,
     )
 
 
@@ -119,36 +121,34 @@ def cost(library: Path, seconds: float) -> None:
     own = sample(library, seconds, CALL_US, None)
     say("update period that was measured", f"{own.update_s or 0:.4f} s", f"sensor: {SENSOR_MS / 1e3} s")
     say("reads a second at the pace that follows", f"{own.reads_per_s:.1f}", "20 to 30", 19.5 <= own.reads_per_s <= 30)
-    for name, one in (("own pace", own), ("10 reads a second", sample(library, seconds, CALL_US, 0.1))):
-        free = sample(library, seconds, 0.0, one.every_s)
-        total_limit = AT_10_HZ_AT_MOST if one is not own else 1.0
-        say(
-            f"{name}: sampler in all",
-            f"{one.sampler:.2%}",
-            f"limit {total_limit:.0%} of a core" if one is not own else "",
-            one.sampler <= total_limit,
-        )
-        say(
-            f"{name}: power calls alone ({one.reads_per_s:.1f} x {DEVICES} x {CALL_US:g} us)",
-            f"{one.power_calls:.2%}",
-            "",
-        )
-        say(
-            f"{name}: sampler where calls take no time",
-            f"{free.sampler:.2%}",
-            f"limit {REST_AT_MOST:.1%} of a core",
-            free.sampler <= REST_AT_MOST,
-        )
-        say(f"{name}: the agent's side (its process, nothing else to do)", f"{one.agent:.2%}", "")
-        p50, p99 = np.percentile(one.lateness_us, [50, 99])
-        say(f"{name}: lateness p50", f"{p50 / 1e3:.2f} ms", "")
-        say(
-            f"{name}: lateness p99",
-            f"{p99 / 1e3:.2f} ms",
-            f"limit {LATE_P99_AT_MOST_US / 1e3:g} ms on an idle machine (load now {os.getloadavg()[0]:.1f})",
-            p99 <= LATE_P99_AT_MOST_US,
-        )
-        say(f"{name}: reads more than 2 ms late, as recorded in `rounds`", f"{one.late:.2%}", "")
+    _cost_at(own, "own pace", sample(library, seconds, 0.0, own.every_s))
+    at_10 = sample(library, seconds, CALL_US, 0.1)
+    _cost_at(at_10, "10 reads a second", sample(library, seconds, 0.0, 0.1))
+    in_all = at_10.share["sampler"] - at_10.share["device_state"]
+    say("10 reads a second: power in all", f"{in_all:.2%}", "limit 1% of a core", in_all <= AT_10_HZ_AT_MOST)
+
+
+def _cost_at(one: Measured, name: str, free: Measured) -> None:
+    rest = free.share["sampler"] - free.share["device_state"]
+    say(f"{name}: power calls, {one.reads_per_s:.1f} x {DEVICES} x {CALL_US:g} us", f"{one.calls:.2%}", "")
+    say(f"{name}: all else, where calls take no time", f"{rest:.2%}", "limit 0.5% of a core", rest <= REST_AT_MOST)
+    say(f"{name}:   of which reading in Python", f"{free.share['nvml']:.2%}", "")
+    say(f"{name}:   of which a bare loop that wakes as often has", f"{_bare(one.every_s):.2%}", "")
+    say(f"{name}: device_state, once a second", f"{one.share['device_state']:.2%}", "(not in the above)")
+    say(f"{name}: sampler in all", f"{one.share['sampler']:.2%}", "")
+    say(f"{name}: agent, waiting", f"{one.share['agent']:.2%}", "")
+    p50, p99 = np.percentile(one.lateness_us, [50, 99]) / 1e3
+    limit = f"limit 2 ms on an idle machine (load average now {os.getloadavg()[0]:.1f})"
+    say(f"{name}: lateness p50 and p99", f"{p50:.2f}, {p99:.2f} ms", limit, p99 * 1e3 <= LATE_P99_AT_MOST_US)
+    say(f"{name}: reads more than 2 ms late, as `rounds` says", f"{one.late:.2%}", "")
+
+
+def _bare(every_s: float) -> float:
+    """Return the share of a core that sleeping and waking takes on this machine."""
+    begun, used_ns = time.monotonic(), time.thread_time_ns()
+    while time.monotonic() < begun + 2:
+        time.sleep(every_s)
+    return (time.thread_time_ns() - used_ns) / 1e9 / (time.monotonic() - begun)
 
 
 class SimulatedTime:
@@ -189,20 +189,25 @@ class Still:
         """Return nothing much."""
         return {}
 
+    @staticmethod
+    def hear(report: object) -> None:
+        """Take what the sampler tells its agent, and forget it."""
+
 
 def remember(hours: float) -> None:
-    """Sample in simulated time and print peak memory after five minutes and at the end, in KiB."""
+    """Sample in simulated time and print peak KiB after five minutes and at the end, readings, and CPU ns."""
     with tempfile.TemporaryDirectory() as folder:
         clock = SimulatedTime(hours * HOUR_S)
-        meter = Still(clock)
+        meter, begun_ns = Still(clock), time.process_time_ns()
         with (
             mock.patch.object(loop, "time", clock),
             mock.patch.object(recorder, "time", clock),
-            mock.patch.object(loop, "say"),
+            mock.patch.object(loop, "say", Still.hear),
         ):
-            loop.Sampler(SamplerConfig("n", folder, "run-1", 0.1), [meter], inbox=clock).run()  # type: ignore[arg-type]
+            loop.Sampler(SamplerConfig("n", folder, 0.1, run="run-1"), [meter], inbox=clock).run()  # type: ignore[arg-type]
+        used_ns = time.process_time_ns() - begun_ns
         rows = sum(read_segment(s).num_rows for s in Path(folder).glob("power-*"))
-        print(meter.peaks_kib[4], meter.peaks_kib[-1], rows)
+        print(meter.peaks_kib[4], meter.peaks_kib[-1], rows, used_ns)
 
 
 def memory(hours: float) -> None:
@@ -212,13 +217,15 @@ def memory(hours: float) -> None:
         [sys.executable, __file__, "--remember", str(hours)], capture_output=True, text=True, check=True
     )
     took_s = time.monotonic() - begun
-    early_kib, late_kib, rows = map(int, done.stdout.split())
+    early_kib, late_kib, rows, used_ns = map(int, done.stdout.split())
     say(
         f"peak memory after {hours:g} h ({rows:,} readings in {took_s:.0f} s) over that after 5 min",
         f"+{late_kib - early_kib} KiB",
         f"limit {GROWTH_AT_MOST_KIB} KiB, of {early_kib // 1024} MiB",
         late_kib - early_kib <= GROWTH_AT_MOST_KIB,
     )
+    share = used_ns / 1e9 / (hours * HOUR_S)
+    say("CPU of that at 25 reads a second: caches warm, no waking, no NVML", f"{share:.2%}", "")
 
 
 def main() -> None:

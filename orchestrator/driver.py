@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 
 from joulemark.agents.orders import AgentConfig, AgentProgress, NodeFacts
+from joulemark.orchestrator.have import TrialKey
 from joulemark.orchestrator.inventory import Node
 from joulemark.orchestrator.manifests import SweepFacts
 from joulemark.orchestrator.node_runner import NodeRunner
@@ -18,6 +19,8 @@ from joulemark.warehouse.schema.trial import TrialManifest
 from joulemark.warehouse.store.location import Warehouse
 
 POLL_S = 0.5
+SOON_S = 5.0
+"""An agent that has not answered after this long waits for another one to leave its node."""
 SAVE_EVERY = 4
 """Polls between two writes of the progress record."""
 
@@ -35,11 +38,15 @@ class Driver:
     attempts: dict[tuple[str, int, int], int]
     progress: Progress
     tell: Callable[[str], None]
+    taken: Callable[[str], bool]
+    valid_now: Callable[[], Collection[TrialKey]]
+    """The trials that are valid by now, those of other runs included."""
     stopping: threading.Event = field(default_factory=threading.Event)
     errors: list[JoulemarkError] = field(default_factory=list)
     _agents: dict[str, RayAgent] = field(default_factory=dict)
     _left: list[Group] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _unsaved: str | None = None
 
     def run(self, groups: list[Group]) -> None:
         """Run all groups. What went wrong with a node is in ``errors``; trials are in the warehouse either way."""
@@ -75,10 +82,22 @@ class Driver:
         agent = None
         try:
             agent = RayAgent(node, self.config(node))
-            facts = self._hello(agent, node)
+            facts, waited = self._hello(agent, node)
+            if facts is None:
+                return
+            if waited:
+                group = self._without_valid(group, node)
             self._agents[node.node] = agent
             runner = NodeRunner(
-                agent, facts, self.sweep, self.commit, self.attempts, self.progress, self.tell, self.stopping
+                agent,
+                facts,
+                self.sweep,
+                self.commit,
+                self.attempts,
+                self.progress,
+                self.tell,
+                self.stopping,
+                self.taken,
             )
             with _Watching(agent, runner):
                 while group is not None and not self.stopping.is_set():
@@ -92,19 +111,37 @@ class Driver:
             if agent is not None:
                 agent.close()
 
-    def _hello(self, agent: RayAgent, node: Node) -> NodeFacts:
-        """Return the node's facts; an agent waits here while another sweep holds the node."""
-        waiting = agent.describe_soon()
-        while (facts := waiting(POLL_S * 10)) is None:
-            what = "its meters, or for " if any(m.is_for(node.node) for m in self.config(node).meters) else ""
-            self.tell(f"{node.node}: waiting for {what}another joulemark on this node to end")
+    def _hello(self, agent: RayAgent, node: Node) -> tuple[NodeFacts | None, bool]:
+        """Return the node's facts (None: stopped before it had any), and whether another sweep may have held it."""
+        answer = agent.describe_soon()
+        waited_s = 0.0
+        while (facts := answer(POLL_S)) is None:
+            waited_s += POLL_S
+            if waited_s == SOON_S:
+                what = (
+                    "its agent, its meters"
+                    if any(m.is_for(node.node) for m in self.config(node).meters)
+                    else "its agent"
+                )
+                self.tell(f"{node.node}: waiting for {what}, or for another joulemark on this node to end")
             if self.stopping.is_set():
-                raise ClusterError(f"{node.node} is held by another joulemark")
+                agent.abandon()
+                return None, False
         for warning in facts.warnings:
             self.tell(f"{node.node}: {warning}")
         if facts.ended_leftovers:
             self.tell(f"{node.node}: ended {facts.ended_leftovers} processes that an earlier run had left")
-        return facts
+        return facts, waited_s >= SOON_S
+
+    def _without_valid(self, group: Group, node: Node) -> Group | None:
+        """Return the next group after what the sweep that held the node has measured is taken out of all groups."""
+        valid = self.valid_now()
+        with self._lock:
+            groups = [group, *self._left]
+            left = [replace(g, trials=tuple(t for t in g.trials if t.key not in valid)) for g in groups]
+            self._left = [g for g in left if g.trials]
+            self.progress.found(sum(len(g.trials) for g in groups) - sum(len(g.trials) for g in left))
+        return self._take(node)
 
     def _run_group(self, runner: NodeRunner, node: Node, group: Group) -> None:
         devices = Devices(node, 0 if group.deployment.on_cpu else group.deployment.parallel.devices)
@@ -134,7 +171,9 @@ class Driver:
             save(self.warehouse, self.progress.snapshot())
         except WarehouseError as error:
             # `status` will be behind; the trials themselves are committed or fail on their own account.
-            self.tell(f"progress record: {error}")
+            if self._unsaved != str(error):
+                self._unsaved = str(error)
+                self.tell(f"progress record: {error}")
 
 
 class _Watching:

@@ -41,10 +41,15 @@ def have(warehouse: Warehouse, cells: Collection[str]) -> Have:
 
 
 def verdict(warehouse: Warehouse, trial: str) -> tuple[str, ...]:
-    """Return the reasons against a committed trial in the boundary that it supports best; none where it is valid."""
+    """Return the reasons against a committed trial in the boundary that it supports best; none where it is valid.
+
+    Raises DiskFull or WarehouseError where its figures cannot be written: that says nothing about the trial.
+    """
+    from joulemark.warehouse.build.build import build
     from joulemark.warehouse.query.open import open_warehouse
 
-    with open_warehouse(warehouse) as connection:
+    build(warehouse)
+    with open_warehouse(warehouse, build_first=False) as connection:
         rows = connection.sql(
             f"SELECT reasons FROM trial_results WHERE trial = '{trial}' ORDER BY len(reasons) LIMIT 1"  # noqa: S608 -- an id of ours: hex digits and dashes
         ).to_pylist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from joulemark.agents.orders import NodeFacts, TrialResult
+from joulemark.agents.orders import NodeFacts, StartResult, TrialResult
 from joulemark.orchestrator.plan import Wanted
 from joulemark.warehouse.schema.identity import device_set_id, trial_id
 from joulemark.warehouse.schema.trial import EngineRecord, NodePart, TrialManifest
@@ -65,10 +65,19 @@ def manifest(
     )
 
 
-def not_started(trial: Wanted, node: NodeFacts, failure_class: str, error: str) -> TrialResult:
+def not_started(trial: Wanted, node: NodeFacts, start: StartResult) -> TrialResult:
     """Return the result of a trial whose engine did not start."""
-    part = NodePart(node.node, node.boot, (), trial.cell.deployment.accelerator)
-    return TrialResult("failed", (), part, node.now_us, node.now_us, failure_class=failure_class, error=error)
+    part = NodePart(node.node, node.boot, start.devices, trial.cell.deployment.accelerator)
+    return TrialResult(
+        "failed",
+        (),
+        part,
+        start.started_us,
+        start.ended_us,
+        failure_class=start.failure_class,
+        error=start.error,
+        engine_log=start.engine_log,
+    )
 
 
 def _model(facts: ModelFacts | None) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class NodeRunner:
     progress: Progress
     tell: Callable[[str], None]
     stopping: threading.Event
+    taken: Callable[[str], bool] = lambda _: False
+    """Whether a trial of this name was committed already, by whomever and in whatever version."""
     _engine: EngineRecord | None = None
     _now: str | None = None
     _devices: tuple[str, ...] = ()
@@ -66,27 +68,26 @@ class NodeRunner:
         """Pass on what the agent says that it does."""
         self.progress.line(NodeLine(self.node.node, what, self._now, tokens_per_s, watts))
 
-    def _trial(self, group: Group, trial: Wanted, devices: tuple[str, ...]) -> tuple[str, str] | None:
-        """Try one trial until it is valid or not worth more.
-
-        Return (failure class, error) where the engine will not start for any trial of the group.
-        """
+    def _trial(self, group: Group, trial: Wanted, devices: tuple[str, ...]) -> StartResult | None:
+        """Try one trial until it is valid or not worth more; return the start that no trial of the group gets past."""
         self._now = label(trial.cell)
         for made in range(1, ATTEMPTS + 1):
             begun = time.monotonic()
-            down = self._up(group, devices)
-            if down is not None:
-                failure_class, error = down
-                if failure_class == "interrupted":
+            failed = self._up(group, devices)
+            if failed is not None and failed.failure_class is not None:
+                if failed.failure_class == "interrupted":
                     # Nothing was measured, so there is nothing to commit.
                     self.stopping.set()
                     return None
-                result = not_started(trial, self.node, failure_class, error)
-                if not FAILURE_CLASSES[failure_class][1]:
-                    return down
+                if not FAILURE_CLASSES[failed.failure_class][1]:
+                    return failed
+                result, engine = self._not_started(trial, failed), failed.engine
+            elif self.stopping.is_set():
+                # The order to stop came while the engine started: there is no running trial to finish.
+                return None
             else:
-                result = self._attempt(trial)
-            reasons = self._commit(trial, result)
+                result, engine = self._attempt(trial), self._engine
+            reasons = self._commit(trial, result, engine)
             self._count(trial, result, reasons, time.monotonic() - begun)
             if result.outcome == "failed":
                 self._down()
@@ -97,35 +98,46 @@ class NodeRunner:
 
     def _attempt(self, trial: Wanted) -> TrialResult:
         facts = self.sweep.models.get(trial.cell.deployment.model.name)
-        attempt = self.attempts.get(trial.key, 0)
+        attempt = self._next_free(trial, self._devices)
         name = name_of(trial, self.node.node, self._devices, attempt)
         seed = (trial.start << 20) + (trial.repeat << 10) + attempt
         vocabulary = facts.vocab if facts is not None else UNKNOWN_VOCABULARY
         return self.agent.run_trial(TrialOrder(name, trial.cell, vocabulary, seed))
 
-    def _up(self, group: Group, devices: tuple[str, ...]) -> tuple[str, str] | None:
-        """Have the engine running; return (failure class, error) where it does not start."""
+    def _not_started(self, trial: Wanted, start: StartResult) -> TrialResult:
+        result = not_started(trial, self.node, start)
+        self._next_free(trial, result.part.devices)
+        return result
+
+    def _next_free(self, trial: Wanted, devices: tuple[str, ...]) -> int:
+        """Return the number of the attempt, from now on the one in ``attempts``: no file of another is replaced."""
+        attempt = self.attempts.get(trial.key, 0)
+        while self.taken(name_of(trial, self.node.node, devices, attempt)):
+            attempt += 1
+        self.attempts[trial.key] = attempt
+        return attempt
+
+    def _up(self, group: Group, devices: tuple[str, ...]) -> StartResult | None:
+        """Have the engine running; return how its start failed, None where it runs."""
         if self._engine is not None:
             return None
         window_s = group.trials[0].cell.window.window_s
         idle_s = min(max(IDLE_SHARE * window_s, IDLE_S[0]), IDLE_S[1])
         order = StartOrder(group.deployment, group.slots, group.context_tokens, devices, idle_s)
         started = self.agent.start_engine(order)
+        if started.failure_class is not None:
+            return started
         self._engine, self._devices = started.engine, started.devices
-        if started.engine is not None:
-            return None
-        return started.failure_class or "engine_failed", started.error or "the engine did not start"
+        return None
 
     def _down(self) -> None:
         self._engine = None
         self.agent.stop_engine()
 
-    def _commit(self, trial: Wanted, result: TrialResult) -> tuple[str, ...]:
+    def _commit(self, trial: Wanted, result: TrialResult, engine: EngineRecord | None) -> tuple[str, ...]:
         attempt = self.attempts.get(trial.key, 0)
         self.attempts[trial.key] = attempt + 1
-        return self.commit(
-            manifest(trial, attempt, self.sweep, self.node, result, self._engine, self._mismatches(trial))
-        )
+        return self.commit(manifest(trial, attempt, self.sweep, self.node, result, engine, self._mismatches(trial)))
 
     def _mismatches(self, trial: Wanted) -> tuple[str, ...]:
         if self._engine is None:
@@ -138,12 +150,19 @@ class NodeRunner:
         self.progress.attempted(what, wall_s)
         why = result.error if what == "failed" else ", ".join(reasons)
         self.tell(f"{what}: {label(trial.cell)}, repeat {trial.repeat + 1}" + (f": {why}" if why else ""))
+        self._tell_log(result.engine_log)
 
-    def _give_up(self, trials: tuple[Wanted, ...], why: tuple[str, str]) -> None:
+    def _give_up(self, trials: tuple[Wanted, ...], start: StartResult) -> None:
         """Commit the failure for every trial: the engine that they share does not start."""
         for trial in trials:
-            self._commit(trial, not_started(trial, self.node, *why))
+            self._commit(trial, self._not_started(trial, start), start.engine)
             self.progress.attempted("failed", self.progress.expected_trial_s)
             self.progress.settled()
         d = trials[0].cell.deployment
-        self.tell(f"failed: {d.model.name} {d.quantization} on {d.engine.name} ({len(trials)} trials): {why[1]}")
+        self.tell(f"failed: {d.model.name} {d.quantization} on {d.engine.name} ({len(trials)} trials): {start.error}")
+        self._tell_log(start.engine_log)
+
+    def _tell_log(self, log: tuple[str, ...]) -> None:
+        """Show what the engine wrote last, below the line that says how it failed."""
+        for line in log:
+            self.tell(f"    | {line}")

@@ -72,6 +72,11 @@ class Progress:
             setattr(self, outcome, getattr(self, outcome) + 1)
             self.expected_trial_s += ALPHA * (wall_s - self.expected_trial_s)
 
+    def found(self, trials: int) -> None:
+        """Count trials that another run has made valid meanwhile."""
+        with self._lock:
+            self.had += trials
+
     def settled(self, trials: int = 1) -> None:
         """Count trials that will not be tried again in this run."""
         with self._lock:

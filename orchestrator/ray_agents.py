@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from joulemark.agents.orders import (
@@ -21,7 +23,7 @@ from joulemark.agents.orders import (
     TrialResult,
 )
 from joulemark.orchestrator.inventory import Node
-from joulemark.warehouse.errors import ClusterError, JoulemarkError
+from joulemark.warehouse.errors import ClusterError, DiskFull, JoulemarkError
 
 AGENT_THREADS = 8
 PROGRESS_S = 10.0
@@ -76,6 +78,10 @@ class RayAgent:
         """End the running trial; does not wait."""
         self._actor.interrupt.remote()
 
+    def abandon(self) -> None:
+        """End an agent that has not begun: one that waits for the node's lock answers no call."""
+        ray.kill(self._actor)
+
     def close(self) -> None:
         """End the agent, its engine and its sampler."""
         try:
@@ -90,12 +96,8 @@ class RayAgent:
             return ray.get(answer, timeout=timeout_s)
         except GetTimeoutError as error:
             raise TimeoutError(f"the agent on {self.node.node} did not answer in {timeout_s} s") from error
-        except RayActorError as error:
-            raise ClusterError(f"the agent on {self.node.node} was lost: {_first_line(error)}") from error
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, JoulemarkError):
-                raise error.cause from error
-            raise
+        except (RayActorError, RayTaskError) as error:
+            raise user_error(self.node.node, error) from error
 
 
 class Devices:
@@ -156,5 +158,23 @@ class _AgentActor:
         self._agent.close()
 
 
+def user_error(node: str, error: RayActorError | RayTaskError) -> Exception:
+    """Return what went wrong on a node as users should see it; a RuntimeError where it is a fault of ours."""
+    # An agent that fails while it is made takes its actor along; Ray keeps that error as the first argument.
+    failed = next((e for e in (error, *error.args) if isinstance(e, RayTaskError)), None)
+    cause: object = failed.cause if failed is not None else None
+    if isinstance(cause, JoulemarkError):
+        return cause
+    if isinstance(cause, OSError):
+        if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = cause.filename or "what lies below JOULEMARK_HOME"
+            return DiskFull(f"no space left on {node} to write {where}; free some and run the same command again")
+        return ClusterError(f"{cause.filename or 'a file'} on {node}: {cause.strerror or cause}")
+    if failed is error:
+        return RuntimeError(f"{node}: {failed.traceback_str}")
+    return ClusterError(f"the agent on {node} was lost: {_first_line(error)}")
+
+
 def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)

@@ -6,6 +6,7 @@ Ray reads its settings when it is imported: call ``ray_environment.prepare`` bef
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,8 +24,9 @@ LABEL_ACCELERATOR = "ray.io/accelerator-type"
 def session(address: str | None) -> Iterator[None]:
     """Connect to the cluster at ``address``, or start a local Ray for as long as the block lasts.
 
-    Raises ClusterError where the cluster does not answer.
+    Raises ClusterError where the cluster does not answer. SIGTERM raises KeyboardInterrupt from here on.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         ray.init(
             address=address or "local",
@@ -34,9 +36,13 @@ def session(address: str | None) -> Iterator[None]:
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        where = f"the cluster at {address}" if address else "a local Ray"
-        raise ClusterError(f"cannot reach {where}: {str(error).strip().splitlines()[0]}") from error
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        where = f"reach the cluster at {address}" if address else "start a local Ray"
+        raise ClusterError(f"cannot {where}: {str(error).strip().splitlines()[0]}") from error
+    except SystemExit as error:
+        # Ray's own answer to SIGTERM while it starts.
+        raise KeyboardInterrupt from error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -13,13 +13,14 @@ from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator import sweep_record
 from joulemark.orchestrator.driver import Driver
 from joulemark.orchestrator.estimate import trial_s
-from joulemark.orchestrator.have import verdict
+from joulemark.orchestrator.have import have, verdict
 from joulemark.orchestrator.inventory import Node, suits
 from joulemark.orchestrator.progress import Progress, Snapshot
 from joulemark.orchestrator.sweep_work import SweepWork
 from joulemark.orchestrator.terminal import Terminal
 from joulemark.warehouse.errors import JoulemarkError
 from joulemark.warehouse.schema.trial import TrialManifest
+from joulemark.warehouse.store.layout import manifest_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.manifests import commit
 
@@ -46,6 +47,7 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
     progress = Progress(work.sweep.name, work.wanted, len(work.have.valid), expected_s)
     environments = {n: s.environment for n, s in work.sweep.engines.items() if s.environment}
     watts = work.site.cpu_watts
+    cells = {c.cell_id for c in work.expansion.cells}
 
     def config(node: Node) -> AgentConfig:
         return AgentConfig(
@@ -72,6 +74,8 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
             attempts=dict(work.have.attempts),
             progress=progress,
             tell=terminal.tell,
+            taken=lambda trial: warehouse.exists(manifest_file(trial)),
+            valid_now=lambda: have(warehouse, cells).valid,
         )
         with _interruptible(driver, terminal.tell) as interrupted:
             driver.run(list(work.groups))
@@ -80,16 +84,23 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
 
 @contextmanager
 def _interruptible(driver: Driver, tell: Callable[[str], None]) -> Iterator[threading.Event]:
-    """Once: finish the running trial. Twice, or SIGTERM: end it now. The event says whether it happened."""
+    """Once: finish the running trial. Twice, SIGTERM or the end of the terminal: end it now.
+
+    The event says whether it happened.
+    """
     asked = threading.Event()
 
     def handle(number: int, _: FrameType | None) -> None:
-        now = asked.is_set() or number == signal.SIGTERM
+        now = asked.is_set() or number != signal.SIGINT
         asked.set()
-        tell("stopping now" if now else "finishing the running trials; press Ctrl-C again to stop now")
         driver.stop(now=now)
+        tell("stopping now" if now else "finishing the running trials; press Ctrl-C again to stop now")
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        # Ignored means that nohup was asked to outlive the terminal.
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield asked
     finally:

@@ -49,11 +49,14 @@ class Terminal:
             self._live.stop()
 
     def tell(self, text: str) -> None:
-        """Print one line that stays."""
-        if self._live is not None:
-            self._console.print(text, markup=False, soft_wrap=True)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        """Print one line that stays. Where the terminal is gone, the sweep goes on to its end without it."""
+        try:
+            if self._live is not None:
+                self._console.print(text, markup=False, soft_wrap=True)
+            else:
+                print(text, file=sys.stderr, flush=True)
+        except OSError:
+            self._over.set()
 
     def _plain(self) -> None:
         due = time.monotonic()

@@ -47,16 +47,17 @@ class MeterError(JoulemarkError):
 class EngineError(JoulemarkError):
     """An engine did not start, or ended by itself.
 
-    ``failure_class`` is one of ``warehouse.schema.reasons.FAILURE_CLASSES``.
+    ``failure_class`` is one of ``warehouse.schema.reasons.FAILURE_CLASSES``, ``log`` the last lines that it wrote.
     """
 
-    def __init__(self, message: str, failure_class: str) -> None:
+    def __init__(self, message: str, failure_class: str, log: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.failure_class = failure_class
+        self.log = log
 
-    def __reduce__(self) -> tuple[type[EngineError], tuple[str, str]]:
-        """Keep both arguments when Ray carries the error to the driver."""
-        return type(self), (str(self), self.failure_class)
+    def __reduce__(self) -> tuple[type[EngineError], tuple[str, str, tuple[str, ...]]]:
+        """Keep all arguments when Ray carries the error to the driver."""
+        return type(self), (str(self), self.failure_class, self.log)
 
 
 class WarehouseError(JoulemarkError):

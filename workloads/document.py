@@ -9,6 +9,7 @@ import datetime as dt
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -141,6 +142,18 @@ class Item:
             return dt.date.fromisoformat(self.text(f"{what}, a date such as 2026-11-20"))
         except ValueError:
             raise self.expected(f"{what}, a date such as 2026-11-20") from None
+
+
+def read_text_file(path: Path, what: str) -> str:
+    """Return the text of the file ``path``; ``what`` is its kind in messages, such as ``sweep``. Raises BadInput."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput(f"there is no {what} file {path}") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"the {what} file {path} is not text in UTF-8; give another one") from None
+    except OSError as error:
+        raise BadInput(f"the {what} file {path} cannot be read: {error.strerror}") from None
 
 
 def parse_document(text: str, name: str) -> Item:

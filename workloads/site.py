@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from joulemark.warehouse.errors import BadInput
-from joulemark.workloads.document import Item, check_schema, parse_document
+from joulemark.workloads.document import Item, check_schema, parse_document, read_text_file
 from joulemark.workloads.meters import MeterSource, parse_meters
 
 T = TypeVar("T", float, None)
@@ -130,7 +129,7 @@ def load_site(path: Path | None) -> Site:
     """
     if path is None:
         return default_site()
-    site = parse_site(_text(path, "site file"), str(path))
+    site = parse_site(read_text_file(path, "site"), str(path))
     return replace(site, meters=tuple(_with_mapping(m, path.parent) for m in site.meters))
 
 
@@ -163,21 +162,12 @@ def parse_site(text: str, name: str) -> Site:
     )
 
 
-def _text(path: Path, what: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BadInput(f"there is no {what} {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"the {what} {path} cannot be read: {error}") from None
-
-
 def _with_mapping(meter: MeterSource, folder: Path) -> MeterSource:
     """Return the meter with the text of its own mapping, if it has one: nodes do not have the file."""
     if not meter.mapping_file:
         return meter
     path = folder / Path(meter.mapping_file).expanduser()
-    return replace(meter, mapping_file=str(path), mapping=_text(path, "mapping of a meter"))
+    return replace(meter, mapping_file=str(path), mapping=read_text_file(path, "mapping"))
 
 
 def _prices(item: Item, as_of: dt.date | None) -> dict[str, Price]:

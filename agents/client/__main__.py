@@ -12,7 +12,7 @@ import uvloop
 from joulemark.agents.client.job import Broken, ClientJob, Report
 from joulemark.agents.client.trial import ClientTrial
 from joulemark.agents.priority import prefer_me
-from joulemark.warehouse.errors import JoulemarkError
+from joulemark.warehouse.errors import DiskFull, JoulemarkError
 
 
 def main() -> None:
@@ -22,6 +22,8 @@ def main() -> None:
     threading.Thread(target=_end_with_the_agent, daemon=True).start()
     try:
         _say(uvloop.run(ClientTrial(job, _say).run()))
+    except DiskFull as error:
+        _say(Broken(str(error), "disk_full"))
     except (JoulemarkError, OSError) as error:
         _say(Broken(str(error)))
 

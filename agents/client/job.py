@@ -57,6 +57,7 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     """Said once, last, where no measurement was possible."""
 
     error: str
+    failure_class: str = "client_failed"
 
 
 Report = Progress | Done | Broken

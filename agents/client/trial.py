@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class ClientTrial:
             streams = [asyncio.create_task(loop.stream(d)) for d in delays]
             beat = asyncio.create_task(self.health.beat())
             try:
-                window = await self._measure(loop)
+                window = await self._measure(loop, streams)
             finally:
                 loop.open = False
                 self.say(Progress("drain", 0.0, 0.0))
@@ -70,8 +70,13 @@ class ClientTrial:
             return Broken(f"no request succeeded: {loop.last_error}")
         return self._done(loop, str(segment) if segment else None, *window)
 
-    async def _measure(self, loop: ClosedLoop) -> tuple[int, int, int, float] | None:
-        """Return (start, end, lag p99, CPU share) of the window, None where the engine does not serve."""
+    async def _measure(
+        self, loop: ClosedLoop, streams: Sequence[asyncio.Task[None]]
+    ) -> tuple[int, int, int, float] | None:
+        """Return (start, end, lag p99, CPU share) of the window, None where the engine does not serve.
+
+        Raises what ended a stream: none ends by itself while the loop is open.
+        """
         begun = time.monotonic()
         limit_s = self.job.warmup_s + WARMUP_LIMIT_S
         while (elapsed := time.monotonic() - begun) < self.job.warmup_s or (
@@ -79,7 +84,7 @@ class ClientTrial:
         ):
             if loop.failures_in_a_row > 2 * self.job.concurrency:
                 return None
-            await self._wait(loop, "warmup", self.job.warmup_s - elapsed)
+            await self._wait(loop, streams, "warmup", self.job.warmup_s - elapsed)
         if not loop.durations_us:
             return None
         window_s = max(self.job.window_s, WINDOW_REQUESTS_PLANNED * statistics.median(loop.durations_us) / 1e6)
@@ -90,13 +95,16 @@ class ClientTrial:
         while (left_s := (end_ns - time.monotonic_ns()) / 1e9) > 0:
             if loop.failures_in_a_row > 2 * self.job.concurrency:
                 return None
-            await self._wait(loop, "window", left_s)
+            await self._wait(loop, streams, "window", left_s)
         lag_p99_us, cpu_fraction = self.health.result()
         return self.clock.at_us(start_ns), self.clock.at_us(end_ns), lag_p99_us, cpu_fraction
 
-    async def _wait(self, loop: ClosedLoop, phase: str, left_s: float) -> None:
+    async def _wait(self, loop: ClosedLoop, streams: Sequence[asyncio.Task[None]], phase: str, left_s: float) -> None:
         tokens, begun = loop.meter.tokens, time.monotonic()
         await asyncio.sleep(min(REPORT_S, left_s) if left_s > 0 else 0.05)
+        for stream in streams:
+            if stream.done():
+                stream.result()
         elapsed = time.monotonic() - begun
         if elapsed >= REPORT_S:
             self.say(Progress(phase, (loop.meter.tokens - tokens) / elapsed, max(0.0, left_s - elapsed)))

@@ -10,11 +10,20 @@ from joulemark.workloads.engines.adapter import FailurePattern
 
 COMMON = (
     FailurePattern(
+        r"ModuleNotFoundError: No module named",
+        "not_installed",
+        "the engine's environment lacks it: name another as `environment:` in the sweep file, or none to have one made",
+    ),
+    FailurePattern(
         r"[Aa]ddress already in use|EADDRINUSE|couldn't bind", "port_taken", "another program listens on its port"
     ),
     FailurePattern(r"No space left on device", "disk_full", "free some space below JOULEMARK_HOME and the warehouse"),
     FailurePattern(r"MemoryError|Cannot allocate memory|bad_alloc", "out_of_memory", "give it less to hold"),
 )
+
+
+SHOWN_LINES = 8
+"""Lines of the engine's own log that are shown with its error."""
 
 
 def diagnose(
@@ -29,9 +38,16 @@ def diagnose(
     for pattern in (*patterns, *COMMON):
         found = re.search(pattern.pattern, text)
         if found:
-            return EngineError(f"{what}: {_line_of(text, found)} -- {pattern.advice}", pattern.failure_class)
-    last = next((line.strip() for line in reversed(log) if line.strip()), "it wrote nothing")
-    return EngineError(f"{what}; its last line: {last[:300]}", otherwise)
+            message = f"{what}: {_line_of(text, found)} -- {pattern.advice}"
+            return EngineError(message, pattern.failure_class, shown(log))
+    last = next((line.strip() for line in reversed(log) if line.strip()), None)
+    said = f"its last line: {last[:300]}" if last else "it wrote nothing"
+    return EngineError(f"{what}; {said}", otherwise, shown(log))
+
+
+def shown(log: Sequence[str]) -> tuple[str, ...]:
+    """Return the last lines of a log that say something."""
+    return tuple(line.rstrip()[:300] for line in log if line.strip())[-SHOWN_LINES:]
 
 
 def _line_of(text: str, found: re.Match[str]) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from joulemark.agents.engines.diagnose import diagnose
+from joulemark.agents.engines.diagnose import diagnose, shown
 from joulemark.agents.engines.process import EngineProcess
 from joulemark.agents.http import get
 from joulemark.warehouse.errors import EngineError
 from joulemark.warehouse.schema.trial import EngineRecord
+from joulemark.warehouse.store.layout import LOGS
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.adapter import Engine, StartFacts
 
@@ -21,6 +22,14 @@ LAUNCHERS = {"llamacpp": Path(__file__).with_name("llamacpp_server.py")}
 """Programs of ours that an engine's command line may ask for with ``{launcher}``."""
 READY_POLL_S = 0.1
 SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+
+
+class StartError(EngineError):
+    """An engine that was started did not come up: why, and ``record``, the engine as far as it came."""
+
+    def __init__(self, reason: EngineError, record: EngineRecord) -> None:
+        super().__init__(f"{reason} (log: {record.log})", reason.failure_class, reason.log)
+        self.record = record
 
 
 @dataclass
@@ -51,29 +60,32 @@ class EngineHost:
     ) -> EngineHost:
         """Start the engine and return when it is ready.
 
-        ``variables`` are set on top of the command's own (devices to use). Raises EngineError with a failure class;
-        nothing of the engine is left then.
+        ``variables`` are set on top of the command's own (devices to use). Raises EngineError where nothing could be
+        started, StartError where it did not come up; nothing of the engine is left then.
         """
         command = engine.command(deployment, facts)
         argv = tuple(a.replace("{launcher}", str(LAUNCHERS.get(engine.name, ""))) for a in command.argv)
         environment = {**command.environment, **variables}
         process = EngineProcess.start((str(interpreter), *argv), environment, folder, engine.stop_grace_s)
-        try:
-            ready_s = _wait_ready(engine, facts, process, report)
-            reported = _read_back(engine, facts)
-        except BaseException:
-            process.stop(0.0)
-            raise
         record = EngineRecord(
             name=engine.name,
             version=deployment.engine.version,
             start_id=process.start_id,
             argv=argv,
             environment={k: "(not recorded)" if _is_secret(k) else v for k, v in environment.items()},
-            reported=reported,
-            ready_s=round(ready_s, 3),
-            log=f"logs/{process.start_id}.log",
+            reported={},
+            ready_s=None,
+            log=_log_name(process),
         )
+        try:
+            ready_s = _wait_ready(engine, facts, process, report)
+            reported = _read_back(engine, facts)
+        except BaseException as error:
+            process.stop(0.0)
+            if isinstance(error, EngineError):
+                raise StartError(error, record) from error
+            raise
+        record = replace(record, reported=reported, ready_s=round(ready_s, 3))
         return cls(engine, deployment, facts, process, record)
 
     def metrics(self) -> str | None:
@@ -98,15 +110,14 @@ def _wait_ready(engine: Engine, facts: StartFacts, process: EngineProcess, repor
     while (elapsed := time.monotonic() - begun) < engine.ready_timeout_s:
         if process.wait(READY_POLL_S):
             raise diagnose(
-                f"{engine.name} {process.how_it_ended()} while it started", process.log_tail(60), engine.failures
+                f"{engine.name} {process.how_it_ended()} while it started", process.log_tail(), engine.failures
             )
         if get(f"http://{facts.host}:{facts.port}{engine.api.ready_path}", 2.0, facts.api_key) is not None:
             return elapsed
         report(f"{engine.name} is starting ({elapsed:.0f} s)")
-    last = next((t.strip() for t in reversed(process.log_tail()) if t.strip()), "it wrote nothing")
-    raise EngineError(
-        f"{engine.name} was not ready after {engine.ready_timeout_s:.0f} s; its last line: {last[:300]}", "not_ready"
-    )
+    log = shown(process.log_tail(60))
+    last = f"its last line: {log[-1]}" if log else "it wrote nothing"
+    raise EngineError(f"{engine.name} was not ready after {engine.ready_timeout_s:.0f} s; {last}", "not_ready", log)
 
 
 def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:
@@ -119,6 +130,11 @@ def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:
             except ValueError:
                 documents[path] = body.decode(errors="replace")
     return engine.reported(documents)
+
+
+def _log_name(process: EngineProcess) -> str:
+    """Return where the engine's own output lies in the warehouse once it has ended."""
+    return f"{LOGS}/{process.start_id}.log"
 
 
 def _is_secret(name: str) -> bool:

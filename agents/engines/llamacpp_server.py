@@ -70,7 +70,12 @@ def _set(params: Any, name: str, text: str) -> None:
         msg = f"llama.cpp has no parameter {name}"
         raise SystemExit(msg)
     kind = type(getattr(params, last))
-    setattr(params, last, text.lower() in ("1", "true", "yes") if kind is bool else kind(text))
+    try:
+        value = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
+    except ValueError:
+        msg = f"llama.cpp has no parameter {name} that could be {text!r}: it is of the type {kind.__name__}"
+        raise SystemExit(msg) from None
+    setattr(params, last, value)
 
 
 def _as_kind_of(example: Any, text: str) -> Any:

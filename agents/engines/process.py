@@ -18,6 +18,7 @@ from joulemark.warehouse.errors import EngineError
 
 KEEPER = Path(__file__).with_name("keeper.py")
 STOP_MARGIN_S = 30.0
+LOG_TAIL_BYTES = 256 * 1024
 NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONSTARTUP", "VIRTUAL_ENV")
 
 
@@ -102,10 +103,10 @@ class EngineProcess:
             return f"ended by signal {end['signal']}"
         return f"ended with exit code {end['code']}" if end.get("code") is not None else "vanished with its keeper"
 
-    def log_tail(self, lines: int = 15) -> list[str]:
+    def log_tail(self, lines: int = 400) -> list[str]:
         """Return the last lines of the engine's own log."""
         with self.log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 64 * 1024))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
             return file.read().decode(errors="replace").splitlines()[-lines:]
 
     def _listen(self) -> None:

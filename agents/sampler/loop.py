@@ -23,9 +23,10 @@ from joulemark.agents.sampler.probe import Probe, timings
 from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, Timing, line
 from joulemark.agents.sampler.recorder import Recorder
 from joulemark.agents.sampler.schedule import Schedule
+from joulemark.agents.sampler.watts import Watts
 from joulemark.agents.spool.segment import BATCH_S
 from joulemark.warehouse.schema.traces import DEVICE_STATE
-from joulemark.warehouse.units import MW_PER_W
+from joulemark.warehouse.units import NS_PER_US
 
 NS_PER_S = 1_000_000_000
 REPORT_S = 0.5
@@ -45,6 +46,7 @@ class Sampler:
     _states: DeviceStates | None = None
     _flush_at_ns: int = 0
     _report_at_ns: int = 0
+    _watts: Watts = field(default_factory=Watts)
 
     def __post_init__(self) -> None:
         self.clock = NodeClock.of_this_node()
@@ -120,13 +122,18 @@ class Sampler:
             if meter.news():
                 say(Report("meters", meters={meter.name: _described(meter, Timing(meter.every_s, meter.update_s))}))
             return
-        powers = [r.power_mw for r in readings if r.power_mw is not None and r.channel.scope not in PARTS]
-        schedule.watts = sum(powers) / MW_PER_W if powers and schedule.meter.name not in PARTS else None
+        if schedule.meter.name not in PARTS:
+            schedule.latest = now_ns // NS_PER_US, readings
         if now_ns >= self._report_at_ns:
             self._report_at_ns = now_ns + _ns(REPORT_S)
-            watts = [s.watts for s in self.schedules if s.watts is not None]
-            if watts:
-                say(Report("watts", watts=round(sum(watts), 2)))
+            watts = self._watts.total(
+                (at_us, r)
+                for at_us, seen in (s.latest for s in self.schedules)
+                for r in seen
+                if r.channel.scope not in PARTS
+            )
+            if watts is not None:
+                say(Report("watts", watts=round(watts, 2)))
 
     def _probed(self, now_ns: int) -> bool:
         return all(s.probe is None or s.probe.enough((now_ns - s.begun_ns) / NS_PER_S) for s in self.schedules)

@@ -49,6 +49,7 @@ class Probe:
     series: dict[Key, Series] = field(default_factory=dict)
     _quickest_s: float = FASTEST_S
     _always_missing: int = 0
+    _suspected_s: float | None = None
 
     def add(self, instant_s: float, duration_s: float, cpu_s: float, readings: Sequence[Reading]) -> None:
         """Take one read of the meter."""
@@ -77,17 +78,22 @@ class Probe:
         return {scope: statistics.median(periods) for scope, periods in by_scope.items()}
 
     def _pace(self, missing: int) -> None:
-        if missing <= self._always_missing:
-            if self.interval_s > self._quickest_s:
-                # It gives readings at this interval and did not at half of it.
-                self.fails_below_s = self._quickest_s = self.interval_s
-            affordable_s = min(min(self.durations_s[-RECENT:]) / SHARE_OF_TIME, SLOWEST_S)
-            self.interval_s = self._quickest_s = max(affordable_s, self._quickest_s)
-        elif self.interval_s < SLOWEST_S:
+        failed = missing > self._always_missing
+        if self._suspected_s is not None:
+            # It failed at this interval and gave readings at twice of it: now it shows whether that was chance.
+            if failed:
+                self.fails_below_s = self._quickest_s = self._suspected_s
+            self.interval_s, self._suspected_s = self._quickest_s, None
+        elif failed and self.interval_s < SLOWEST_S:
             self.interval_s *= 2
-        else:
+        elif failed:
             # Slower reads do not help: something is missing for good.
             self._always_missing, self.interval_s = missing, self._quickest_s
+        elif self.interval_s > self._quickest_s:
+            self._suspected_s, self.interval_s = self.interval_s, self.interval_s / 2
+        else:
+            affordable_s = min(min(self.durations_s[-RECENT:]) / SHARE_OF_TIME, SLOWEST_S)
+            self.interval_s = self._quickest_s = max(affordable_s, self._quickest_s)
 
 
 def timings(probes: Mapping[str, Probe], unknown_s: float) -> dict[str, Timing]:

@@ -14,9 +14,11 @@ from typing import Any
 
 import msgspec
 
+from joulemark.agents.clock import boot_id
 from joulemark.agents.meters.prometheus.refresh import UPDATES_PER_WINDOW
 from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, Timing, line
 from joulemark.warehouse.errors import MeterError
+from joulemark.warehouse.units import NS_PER_US
 
 COMMAND = (sys.executable, "-m", "joulemark.agents.sampler")
 ANSWER_S = 20.0
@@ -81,7 +83,7 @@ class Child:
 class SamplerProcess:
     """A sampler that is kept running. ``watts`` is the last total that it reported, ``restarts`` how often it died.
 
-    ``config.run`` only names the first run: every restart is a run of its own.
+    Every start is a run of its own, with a name that this class makes.
     """
 
     config: SamplerConfig
@@ -94,6 +96,7 @@ class SamplerProcess:
     restarts: int = 0
     run: str = ""
     """The run that may be writing now; the files of every other one are nobody's."""
+    _begun: str = field(default_factory=lambda: f"{boot_id()[:8]}-{time.time_ns() // NS_PER_US}")
     _latest: Child | None = None
     _serving: Child | None = None
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -172,7 +175,7 @@ class SamplerProcess:
             # What was measured of the meters holds on: a restart must not cost another second of probing.
             config = msgspec.structs.replace(
                 self.config,
-                run=f"{self.config.run}-{self.restarts:03d}",
+                run=f"{self._begun}-{self.restarts:03d}",
                 pids=self.pids,
                 timings={**self.config.timings, **self.timings},
             )

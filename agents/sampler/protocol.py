@@ -33,11 +33,11 @@ class SamplerConfig(msgspec.Struct, frozen=True):
 
     node: str
     spool: str
-    run: str
-    """Name of this run of a sampler; the names of its files hold it."""
     period_s: float
     """Interval between reads of a meter whose update period could not be found out."""
     cpu_watts: tuple[float, float] | None = None
+    run: str = ""
+    """Name of this run of a sampler, which no other on this node has had; the names of its files hold it."""
     pids: tuple[int, ...] = ()
     """The process trees to watch from the start."""
     timings: dict[str, Timing] = {}

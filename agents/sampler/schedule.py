@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from joulemark.agents.meters.meter import Meter
+from joulemark.agents.meters.meter import Meter, Reading
 from joulemark.agents.sampler.probe import Probe
 
 
@@ -17,7 +18,8 @@ class Schedule:
     begun_ns: int
     probe: Probe | None = None
     deadline_ns: int = 0
-    watts: float | None = None
+    latest: tuple[int, Sequence[Reading]] = (0, ())
+    """The last readings, and when on the monotonic clock in microseconds."""
 
     def __post_init__(self) -> None:
         self.deadline_ns = self.begun_ns

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from joulemark.agents.spool.ring import NO_ENERGY, NO_POWER, NODE, SEPARATOR, Ring
-from joulemark.warehouse.schema.columns import INSTANT
+from joulemark.warehouse.schema.columns import INSTANT, WORD
 from joulemark.warehouse.schema.traces import POWER
 
 CHANNEL_PARTS = 4
@@ -21,27 +20,27 @@ class PowerRows:
     """Makes batches of the dataset from readings of one ring. Its texts are turned into columns once each."""
 
     ring: Ring
-    _texts: Any = None
-    _parts: tuple[Any, ...] = ()
+    _names: Any = None
+    _reasons: Any = None
 
     def batch(self, first: int, end: int) -> pa.RecordBatch:
         """Return readings ``first`` to ``end`` (not included) as one batch of the dataset."""
         records = self.ring.records(first, end)
-        if self._texts is None or len(self._texts) < len(self.ring.codes):
+        if self._names is None or self._names.num_rows < len(self.ring.codes):
             self._learn(self.ring.texts())
-        channel = pa.array(records["channel"])
+        reasons = records["reason"]
         columns = [
-            self._texts.take(pa.array(np.full(len(records), NODE))),
-            *(part.take(channel) for part in self._parts),
+            *self._names.take(pa.array(records["channel"])).columns,
             pa.array(records["t"]).view(INSTANT),
             pa.array(records["power"], mask=records["power"] == NO_POWER),
             pa.array(records["energy"], mask=records["energy"] == NO_ENERGY),
-            self._texts.take(pa.array(records["reason"])),
+            self._reasons.take(pa.array(reasons)) if reasons.any() else pa.nulls(len(records), WORD),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=POWER.arrow)
 
     def _learn(self, texts: list[str]) -> None:
-        self._texts = pa.array([text or None for text in texts])
         split = [text.split(SEPARATOR) for text in texts]
-        channels = [parts if len(parts) == CHANNEL_PARTS else [""] * CHANNEL_PARTS for parts in split]
-        self._parts = tuple(pa.array([c[part] for c in channels]) for part in range(CHANNEL_PARTS))
+        names = [[texts[NODE], *(parts if len(parts) == CHANNEL_PARTS else [""] * CHANNEL_PARTS)] for parts in split]
+        columns = [pa.array(column) for column in zip(*names, strict=True)]
+        self._names = pa.RecordBatch.from_arrays(columns, schema=pa.schema(list(POWER.arrow)[: len(columns)]))
+        self._reasons = pa.array([text or None for text in texts])

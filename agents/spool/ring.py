@@ -138,7 +138,11 @@ class Ring:
 
     def records(self, first: int, end: int) -> Any:
         """Return a copy of readings ``first`` to ``end`` (not included) as an array of ``RECORD_TYPE``."""
-        return self._records[np.arange(first, end) % self.capacity]
+        begin, length = first % self.capacity, end - first
+        wrapped = begin + length - self.capacity
+        if wrapped <= 0:
+            return self._records[begin : begin + length].copy()
+        return np.concatenate((self._records[begin:], self._records[:wrapped]))
 
     def channel(self, *parts: str) -> int:
         """Return the code of a channel. Raises MeterError where no more of them fit."""

@@ -14,13 +14,16 @@ from joulemark.warehouse.store.parquet import write_table
 def seal(warehouse: Warehouse, dataset: Dataset, segment: Path, name: str) -> Trace | None:
     """Write ``segment`` to the warehouse under ``name`` and delete it; None where it held no row.
 
-    Raises DiskFull or WarehouseError, and then the segment is still there. One whose head was never written is kept
-    aside as ``.broken``.
+    Raises DiskFull or WarehouseError, and then the segment is still there. One whose head was not written whole is
+    kept aside as ``.broken``.
     """
     try:
         table = read_segment(segment)
     except ValueError:
-        segment.rename(segment.with_suffix(".broken"))
+        if segment.stat().st_size:
+            segment.rename(segment.with_suffix(".broken"))
+        else:
+            segment.unlink()
         return None
     trace = write_table(warehouse, dataset, name, table) if table.num_rows else None
     segment.unlink()

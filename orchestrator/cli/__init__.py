@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from typing import Any
 
 import click
 
@@ -18,6 +21,7 @@ from joulemark.orchestrator.cli.verify import verify
 from joulemark.warehouse.errors import JoulemarkError
 
 INTERRUPTED = 130
+NOWHERE_TO_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class Workflow(click.Group):
@@ -26,6 +30,17 @@ class Workflow(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- the signature is click's
         """Return the names as they were added."""
         return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. A reader that has seen enough of our output, as `head` has, is no error."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Caught here, because click would make exit code 1 of it.
+            _drop_output()
+            sys.exit(0)
+        return result
 
 
 @click.group(cls=Workflow, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,6 +63,7 @@ for command in (plan, run, status, sql, leaderboard, compare, check, verify):
 
 def main() -> None:
     """Run the command line; a user error is one line on stderr, never a traceback."""
+    _have_streams()
     try:
         sys.exit(cli.main(standalone_mode=False))
     except JoulemarkError as error:
@@ -58,7 +74,21 @@ def main() -> None:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has seen enough, as `head` does.
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:
+        if error.errno not in NOWHERE_TO_WRITE:
+            raise
+        _drop_output()
+        print(f"joulemark: cannot write the output: {os.strerror(error.errno)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _have_streams() -> None:
+    """Let what is written to a stream that the caller closed go nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- it stays open to the end
+
+
+def _drop_output() -> None:
+    """Let what is still in the buffer of stdout go nowhere, or its flush at exit would be an error again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

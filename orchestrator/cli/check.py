@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from joulemark.orchestrator.cli.options import json_option, warehouse_option
-from joulemark.warehouse.errors import BadInput, ThresholdMissed
+from joulemark.orchestrator.cli.options import json_option, show_warnings, warehouse_option
+from joulemark.warehouse.errors import ThresholdMissed
 from joulemark.warehouse.schema.reasons import BOUNDARIES, GRADES
 
 
@@ -34,6 +34,9 @@ def check(sweep_file: Path | None, as_json: bool, warehouse: str, boundary: str 
     planned = _planned(sweep_file) if sweep_file is not None else None
     thresholds = Thresholds(boundary=boundary, **limits)  # type: ignore[arg-type]
     with open_warehouse(warehouse) as connection:
+        show_warnings(connection.warnings)
+        if planned is None and not connection.snapshot.manifests:
+            raise ThresholdMissed(f"{connection.warehouse.url} holds no trial: there is nothing that could pass")
         findings = find(connection, thresholds, planned=planned)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode([asdict(f) for f in findings]) + b"\n")
@@ -51,8 +54,6 @@ def _planned(sweep_file: Path) -> dict[str, int]:
     from joulemark.workloads.matrix import expand
     from joulemark.workloads.sweep import load_sweep
 
-    if not sweep_file.exists():
-        raise BadInput(f"there is no {sweep_file}")
     sweep = load_sweep(sweep_file)
     cells = expand(sweep, any_accelerator=accelerator_for_any([this_machine()])).cells
     return {c.cell_id: sweep.measure.repeats * sweep.measure.starts for c in cells}

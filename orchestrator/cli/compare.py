@@ -8,13 +8,18 @@ from dataclasses import asdict
 import click
 import msgspec
 
-from joulemark.orchestrator.cli.options import json_option, warehouse_option
+from joulemark.orchestrator.cli.options import json_option, show_warnings, warehouse_option
+from joulemark.warehouse.schema.reasons import BOUNDARIES
 
 
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--boundary", help="Compare in this boundary instead of the narrowest that both have.")
+@click.option(
+    "--boundary",
+    type=click.Choice(list(BOUNDARIES)),
+    help="Compare in this boundary instead of the narrowest that both have.",
+)
 @json_option
 @warehouse_option
 def compare(a: str, b: str, boundary: str | None, as_json: bool, warehouse: str) -> None:
@@ -29,6 +34,7 @@ def compare(a: str, b: str, boundary: str | None, as_json: bool, warehouse: str)
     from joulemark.warehouse.query.open import open_warehouse
 
     with open_warehouse(warehouse) as connection:
+        show_warnings(connection.warnings)
         comparison = comparing.compare(connection, a, b, boundary=boundary)
     if as_json:
         record = {**asdict(comparison), "distinguishable": comparison.distinguishable}

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from joulemark.orchestrator.cli.options import json_option, warehouse_option
+from joulemark.orchestrator.cli.options import json_option, show_warnings, warehouse_option
+from joulemark.warehouse.errors import BadInput
+
+if TYPE_CHECKING:
+    from joulemark.warehouse.query.open import Connection
 
 
 @click.command()
@@ -24,11 +29,19 @@ def leaderboard(sweep: str | None, as_json: bool, warehouse: str) -> None:
     from joulemark.warehouse.query.output import write
 
     with open_warehouse(warehouse) as connection:
-        for warning in connection.warnings:
-            print(f"joulemark: {warning}", file=sys.stderr)
+        show_warnings(connection.warnings)
+        if sweep is not None:
+            _check_name(connection, sweep)
         board = read(connection, sweep=sweep)
     if as_json:
         write(board.rows, "json", sys.stdout.buffer)
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(render(board, width=width), end="")
+
+
+def _check_name(connection: Connection, sweep: str) -> None:
+    names = connection.sql("FROM trials SELECT DISTINCT sweep ORDER BY sweep")["sweep"].to_pylist()
+    if sweep not in names:
+        there = f"there are {', '.join(names)}" if names else "there are none at all"
+        raise BadInput(f"no trial of a sweep {sweep!r} is in {connection.warehouse.url}; {there}")

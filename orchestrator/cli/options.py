@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,3 +56,9 @@ def cluster_option(function: F) -> F:
         help="Ray cluster to run on, as ray.init takes it (for example auto or ray-head:6379). "
         "Without it a local Ray is started.",
     )(function)
+
+
+def show_warnings(warnings: Iterable[str]) -> None:
+    """Say on stderr what could not be read."""
+    for warning in warnings:
+        print(f"joulemark: {warning}", file=sys.stderr)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from joulemark.orchestrator.cli.options import warehouse_option
+from joulemark.orchestrator.cli.options import show_warnings, warehouse_option
 from joulemark.warehouse.errors import BadInput
+from joulemark.workloads.document import read_text_file
 
 
 @click.command()
@@ -36,8 +37,7 @@ def sql(query: str | None, query_file: Path | None, kind: str | None, out: Path 
     if kind == "parquet" and out is None and sys.stdout.isatty():
         raise BadInput("Parquet is binary: give a file with --out, or pipe it")
     with open_warehouse(warehouse) as connection:
-        for warning in connection.warnings:
-            print(f"joulemark: {warning}", file=sys.stderr)
+        show_warnings(connection.warnings)
         table = connection.sql(text)
     if out is not None:
         try:
@@ -57,7 +57,4 @@ def _query(query: str | None, query_file: Path | None) -> str:
     if query is not None:
         return query
     assert query_file is not None
-    try:
-        return query_file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read {query_file}: {error}") from error
+    return read_text_file(query_file, "query")

@@ -39,9 +39,11 @@ class FakeAgent:
         self.calls.append("start")
         word = self._next(self.starts)
         if word != "ok":
-            return StartResult(None, failure_class=word, error=f"it was {word}")
+            return StartResult(
+                None, ("cpu",), 7, 9, failure_class=word, error=f"it was {word}", engine_log=("loading", "no")
+            )
         self.running = True
-        return StartResult(EngineRecord("llamacpp", "1", "s", (), {}, {}, 0.1, "logs/s.log"), ("cpu",))
+        return StartResult(EngineRecord("llamacpp", "1", "s", (), {}, {}, 0.1, "logs/s.log"), ("cpu",), 7, 9)
 
     def run_trial(self, order):
         assert self.running, "a trial was run without an engine"
@@ -57,7 +59,7 @@ class FakeAgent:
         self.calls.append("stop")
 
 
-def run(agent, verdicts=((),), concurrencies=(1, 2), repeats=1, stopping=None, attempts=None):
+def run(agent, verdicts=((),), concurrencies=(1, 2), repeats=1, stopping=None, attempts=None, taken=()):
     manifests, told, said = [], [], list(verdicts)
 
     def commit(manifest):
@@ -71,7 +73,15 @@ def run(agent, verdicts=((),), concurrencies=(1, 2), repeats=1, stopping=None, a
     facts = SweepFacts("sweep", repeats, 1, {"m": None})
     stopping = stopping or threading.Event()
     runner = NodeRunner(
-        agent, NODE, facts, commit, {} if attempts is None else attempts, progress, told.append, stopping
+        agent,
+        NODE,
+        facts,
+        commit,
+        {} if attempts is None else attempts,
+        progress,
+        told.append,
+        stopping,
+        lambda trial: any(trial.endswith(t) for t in taken),
     )
     for group in wanted:
         runner.run(group, ())
@@ -115,7 +125,8 @@ def test_what_cannot_work_is_not_tried_again_and_every_trial_of_it_says_why(fail
     assert agent.calls.count("start") == 1
     assert [(m.outcome, m.failure_class) for m in manifests] == [("failed", failure)] * 3
     assert len({m.cell for m in manifests}) == 3
-    assert "(3 trials)" in told[-1]
+    assert "(3 trials)" in told[0]
+    assert {(m.started_us, m.ended_us, m.nodes[0].devices) for m in manifests} == {(7, 9, ("cpu",))}
     assert now.failed == 3
 
 
@@ -145,6 +156,35 @@ def test_attempt_numbers_go_on_where_an_earlier_run_stopped():
     manifests, _, _ = run(FakeAgent(), concurrencies=(1,), attempts={key: 4})
     assert [m.attempt for m in manifests] == [4]
     assert manifests[0].trial.endswith("s0r0a4")
+
+
+def test_names_that_somebody_else_has_taken_are_passed_over():
+    manifests, _, _ = run(FakeAgent(), concurrencies=(1,), taken=("s0r0a0", "s0r0a1"))
+    assert [m.trial[-6:] for m in manifests] == ["s0r0a2"]
+    manifests, _, _ = run(FakeAgent(starts=["unsupported"]), concurrencies=(1,), taken=("s0r0a0",))
+    assert [m.attempt for m in manifests] == [1]
+
+
+@pytest.mark.parametrize("failure", ["unsupported", "port_taken"])
+def test_the_last_lines_of_an_engine_that_did_not_start_are_shown_below_its_error(failure):
+    _, _, told = run(FakeAgent(starts=[failure, "ok"]), concurrencies=(1,))
+    at = next(n for n, line in enumerate(told) if line.endswith(f"it was {failure}"))
+    assert told[at + 1 : at + 3] == ["    | loading", "    | no"]
+
+
+def test_an_order_to_stop_while_the_engine_starts_begins_no_trial():
+    stopping = threading.Event()
+    agent = FakeAgent()
+    real = agent.start_engine
+
+    def start_engine(order):
+        stopping.set()
+        return real(order)
+
+    agent.start_engine = start_engine
+    manifests, _, _ = run(agent, stopping=stopping)
+    assert manifests == []
+    assert agent.calls == ["start", "stop"]
 
 
 def test_stopping_finishes_the_running_trial_and_starts_no_more():

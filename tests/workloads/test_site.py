@@ -158,7 +158,7 @@ def test_an_own_mapping_travels_as_text(tmp_path):
     assert (meter.name, meter.exporter, meter.mapping) == ("own", "", "metrics: []\n")
     assert meter.mapping_file == str(tmp_path / "own.yaml")
     (tmp_path / "own.yaml").unlink()
-    with pytest.raises(BadInput, match="there is no mapping of a meter"):
+    with pytest.raises(BadInput, match="there is no mapping file"):
         load_site(site)
 
 

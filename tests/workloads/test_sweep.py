@@ -218,7 +218,7 @@ def test_files_that_cannot_be_read_are_bad_input(tmp_path):
     with pytest.raises(BadInput, match="cannot be read"):
         load_sweep(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"name: \xe9")
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="not text in UTF-8"):
         load_sweep(Path(tmp_path / "latin.yaml"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -38,7 +39,7 @@ class Dataset:
     split: tuple[str, ...] = ()
     """Columns that jitter: written with byte-stream-split encoding."""
 
-    @property
+    @cached_property
     def arrow(self) -> pa.Schema:
         """The Arrow schema, with the dataset's name and version in its metadata."""
         fields = [pa.field(c.name, c.type, nullable=c.nullable) for c in self.columns]

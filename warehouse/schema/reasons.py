@@ -44,6 +44,7 @@ FAILURE_CLASSES: dict[str, tuple[str, bool]] = {
     "client_failed": ("the load client ended by itself", True),
     "power_invalid": ("the trial ran, and its records do not support a figure", True),
     "out_of_memory": ("the engine ran out of memory", False),
+    "not_installed": ("the engine's environment could not be made or is not there", False),
     "unsupported": ("the engine cannot run this combination", False),
     "bad_checkpoint": ("the engine could not load the model's files", False),
     "disk_full": ("no space was left for records", False),

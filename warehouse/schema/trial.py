@@ -66,7 +66,7 @@ class ClientHealth:
 
 @dataclass(frozen=True)
 class EngineRecord:
-    """The engine as started and as it describes itself."""
+    """The engine as started and as it describes itself. ``ready_s`` is None where it never became ready."""
 
     name: str
     version: str
@@ -74,7 +74,7 @@ class EngineRecord:
     argv: tuple[str, ...]
     environment: dict[str, str]
     reported: dict[str, Any]
-    ready_s: float
+    ready_s: float | None
     log: str
 
 

@@ -33,6 +33,8 @@ BAD_CHECKPOINT = FailurePattern(
 UNSUPPORTED = FailurePattern(
     r"NotImplementedError|(ValueError|RuntimeError|AssertionError|KeyError|ValidationError|ImportError)[^\n]*"
     r"([Nn]ot support|[Uu]nsupported|[Nn]ot implemented|[Dd]oes not support|[Oo]nly support|not available on)"
+    r"|Value error, [^\n]*([Nn]ot support|[Uu]nsupported|Unknown quantization method)"
+    r"|_C::\w+\(\) expected at most 0 argument"
     r"|(Model architectures|architectures) \[[^\]]*\] (are|is) not supported"
     r"|error: (unrecognized arguments|argument [^\n]*invalid choice)|must be divisible by|is not divisible by",
     "unsupported",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from joulemark.warehouse.errors import BadInput
-from joulemark.workloads.document import Item, check_schema, parse_document
+from joulemark.workloads.document import Item, check_schema, parse_document, read_text_file
 from joulemark.workloads.engines.catalogue import ENGINE_NAMES
 from joulemark.workloads.nearest import suggestion
 from joulemark.workloads.sweep.axes import read_axes, read_exclusions, read_inclusions
@@ -25,13 +25,7 @@ def load_sweep(path: Path) -> Sweep:
     Raises BadInput (one line with file, line and column) for a file that cannot be read or is wrong, NewerSchema for
     one that a newer joulemark wrote.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BadInput(f"there is no sweep file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"the sweep file {path} cannot be read: {error}") from None
-    return parse_sweep(text, str(path), path.resolve().parent)
+    return parse_sweep(read_text_file(path, "sweep"), str(path), path.resolve().parent)
 
 
 def parse_sweep(text: str, name: str, folder: Path | None = None) -> Sweep:

@@ -79,8 +79,8 @@ def test_eight_devices_are_counted_as_truly_as_their_steps_allow(world, sampler)
     clock = NodeClock.of_this_node()
     assert list(process.meters["nvml"]["boards"]) == list(double.uuids)
     time.sleep(2.5)
-    power, state = process.rotate()
-    assert (power.name.split("-")[0], state.name.split("-")[0]) == ("power", "device_state")
+    power, rounds, state = process.rotate()
+    assert [s.name.split("-")[0] for s in (power, rounds, state)] == ["power", "rounds", "device_state"]
     for number, uuid in enumerate(double.uuids):
         mine = rows(power, device=uuid, scope="gpu_board")
         assert set(mine["fidelity"].to_pylist()) == {"counter"}
@@ -112,7 +112,7 @@ def test_a_device_that_vanishes_leaves_null_rows_and_the_others_their_values(wor
     process = sampler(double)
     while double.now_s() < 55.0:
         time.sleep(0.05)
-    power, _ = process.rotate()
+    power, *_ = process.rotate()
     whole, gap = (rows(power, device=u) for u in double.uuids)
     assert whole["power_mw"].null_count == 0
     missing = gap.filter(pc.is_null(gap["power_mw"]))
@@ -176,7 +176,7 @@ def test_an_agent_sets_the_limit_for_its_engine_alone_and_seals_both_traces(worl
         traces = {t.dataset: t for t in node.power.seal()}
         node.stop_engine()
         assert set(double.limits_mw()) == {0, 700_000}
-        assert set(traces) == {"power", "device_state"}
+        assert set(traces) == {"power", "rounds", "device_state"}
         warehouse = Warehouse.at(tmp_path / "warehouse")
         states = pq.read_table(warehouse.path(traces["device_state"].path))
         limited = states.filter(pc.equal(states["power_limit_mw"], 300_000))
@@ -260,7 +260,7 @@ def test_a_burst_between_two_readings_is_in_the_counter(world, sampler):
     double = world(Device(Bursts(100.0, 700.0, 0.5, 0.05)))
     process = sampler(double)
     time.sleep(3.0)
-    power, _ = process.rotate()
+    power, *_ = process.rotate()
     clock = NodeClock.of_this_node()
     mine = rows(power, scope="gpu_board")
     t_us = micros(mine["t"])

@@ -120,7 +120,7 @@ class Sampler:
 
         pid = forked(work)
         os.close(taken)
-        config = SamplerConfig("n", str(spool), f"{boot_id()[:8]}-{pid}", 0.1)
+        config = SamplerConfig("n", str(spool), 0.1, run=f"{boot_id()[:8]}-{pid}")
         os.write(orders, msgspec.json.encode(config) + b"\n")
         return cls(pid, orders, spool)
 

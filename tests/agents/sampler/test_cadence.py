@@ -125,6 +125,18 @@ def test_a_meter_that_fails_when_read_too_often_is_read_slower():
     assert timing.every_s == 0.064
 
 
+def test_a_device_that_is_away_for_a_while_does_not_slow_the_meter_for_good():
+    for away_s in (0.001, 0.02, 0.1, 0.3, 0.7):
+
+        def read(t, _, back_s=0.4 + away_s):
+            away = 0.4 <= t < back_s
+            return [Reading(BOARD, *((None, None, "lost") if away else (1, math.floor(t / 0.1))))]
+
+        timing = timings({"m": probed(read)}, 0.1)["m"]
+        assert timing.fails_below_s is None
+        assert timing.every_s == pytest.approx(0.04, rel=0.1)
+
+
 def test_what_is_missing_for_good_does_not_slow_the_rest():
     def read(t, _):
         return [Reading(BOARD, 1, math.floor(t / 0.1)), Reading(MEMORY, None, None, "not supported")]

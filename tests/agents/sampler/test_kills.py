@@ -95,7 +95,7 @@ def test_asked_while_it_is_dead_it_answers_when_it_is_back(tmp_path):
 
 
 def sampler_of(tmp_path, code):
-    config = SamplerConfig("n", str(tmp_path), "run", 0.1)
+    config = SamplerConfig("n", str(tmp_path), 0.1)
     return SamplerProcess(config, (sys.executable, "-c", code))
 
 

@@ -39,7 +39,7 @@ class Run:
 
     def __init__(self, folder, *meters, **config):
         taken, self.orders = os.pipe()
-        config = SamplerConfig("n", str(folder), f"{boot_id()[:8]}-1", 0.1, **config)
+        config = SamplerConfig("n", str(folder), 0.1, run=f"{boot_id()[:8]}-1", **config)
         self.sampler = Sampler(config, meters, inbox=Inbox(taken))
         self.thread = threading.Thread(target=self.sampler.run)
         self.thread.start()
@@ -195,7 +195,7 @@ def test_orders_may_come_in_pieces_and_in_heaps():
 
 def test_the_first_line_leaves_the_rest_in_the_pipe():
     taken, orders = os.pipe()
-    config = SamplerConfig("n", "/spool", "run", 0.1, (1.0, 2.0), (7,), {"nvml": Timing(0.04, 0.1, {"gpu_board": 0.1})})
+    config = SamplerConfig("n", "/spool", 0.1, (1.0, 2.0), "run", (7,), {"nvml": Timing(0.04, 0.1, {"gpu_board": 0.1})})
     os.write(orders, line(config) + line(Order("stop")))
     inbox = Inbox(taken)
     assert msgspec.json.decode(inbox.first_line(), type=SamplerConfig) == config

@@ -1,0 +1,109 @@
+"""Engines that do not start, ports that are taken, disks that are full: what the agent says of it."""
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from joulemark.agents.client import trial as client_trial
+from joulemark.agents.client.job import ClientJob
+from joulemark.agents.engines.diagnose import SHOWN_LINES, diagnose
+from joulemark.agents.engines.host import EngineHost
+from joulemark.agents.engines.leftovers import marked
+from joulemark.agents.spool.seal import seal
+from joulemark.warehouse.errors import DiskFull, EngineError
+from joulemark.warehouse.schema.traces import POWER
+from joulemark.warehouse.store.location import Warehouse
+from joulemark.workloads.cell import Deployment, EngineRef, ModelRef, Parallel
+from joulemark.workloads.engines.adapter import StartFacts
+from joulemark.workloads.engines.llamacpp import LlamaCpp
+
+sys.path.insert(0, str(Path(__file__).parent))
+from scripted_server import Script, ScriptedServer
+
+DEPLOYMENT = Deployment(ModelRef("m", "path", "/m.gguf"), "f16", "f16", EngineRef("llamacpp", "1"), "cpu", Parallel())
+BIND = """
+import socket, sys, time
+print("loading")
+port = int(sys.argv[sys.argv.index("--port") + 1])
+try:
+    socket.create_server(("127.0.0.1", port))
+except OSError as error:
+    sys.exit(f"{error}")
+time.sleep(600)
+"""
+
+
+def program(folder, text):
+    """Return an executable that takes the interpreter's place."""
+    path = folder / "engine"
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(0o755)
+    return path
+
+
+def failed_start(folder, interpreter, port=1):
+    """Start an engine that must fail; return its error, after a look at what it left."""
+    facts = StartFacts("/m.gguf", port, slots=1, context_tokens=64)
+    with pytest.raises(EngineError) as caught:
+        EngineHost.start(LlamaCpp(), DEPLOYMENT, facts, interpreter, folder, {}, lambda _: None)
+    (log,) = (folder / "logs").glob("*.log")
+    assert marked(log.stem) == []
+    assert list((folder / "starts").glob("*.json")) == []
+    assert "\n" not in str(caught.value)
+    return caught.value, log
+
+
+def test_an_engine_that_dies_while_it_starts_shows_its_last_lines_and_where_the_rest_is(tmp_path):
+    text = "import os\nfor i in range(30): print('line', i, flush=True)\nos.kill(os.getpid(), 11)"
+    error, log = failed_start(tmp_path, program(tmp_path, text))
+    assert error.failure_class == "engine_failed"
+    assert "ended by signal 11 while it started; its last line: line 29" in str(error)
+    assert f"logs/{log.name}" in str(error)
+    assert error.log == tuple(f"line {i}" for i in range(30 - SHOWN_LINES, 30))
+
+
+def test_an_engine_that_says_nothing(tmp_path):
+    error, _ = failed_start(tmp_path, Path("/bin/true"))
+    assert "ended with exit code 0 while it started; it wrote nothing" in str(error)
+    assert error.log == ()
+
+
+def test_a_port_that_is_taken_has_a_class_of_its_own(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        error, _ = failed_start(tmp_path, program(tmp_path, BIND), holder.getsockname()[1])
+    assert error.failure_class == "port_taken"
+
+
+def test_an_environment_without_the_engine_says_what_to_change(tmp_path):
+    error, _ = failed_start(tmp_path, program(tmp_path, "import xllamacpp_that_is_not_there"))
+    assert error.failure_class == "not_installed"
+    assert "No module named 'xllamacpp_that_is_not_there'" in str(error)
+    assert "environment:" in str(error)
+
+
+def test_a_line_of_the_log_is_cut_to_a_length_that_can_be_shown():
+    error = diagnose("it ended", ["x" * 5000], ())
+    assert len(str(error)) < 400
+    assert len(error.log[0]) <= 300
+
+
+def test_requests_that_cannot_be_written_end_the_trial_at_once(tmp_path, monkeypatch):
+    def no_space(*_):
+        raise DiskFull("no space left")
+
+    monkeypatch.setattr(client_trial.SegmentWriter, "add", no_space)
+    with ScriptedServer(lambda *_: Script([(0.02, 1)])) as server:
+        # The window is an hour: coming back at all is the proof.
+        job = ClientJob("t", "n", server.url, "m", str(tmp_path), 3, 7, 1, 500, 1, 2, 0.3, 3600.0, 5.0, 5.0, {})
+        with pytest.raises(DiskFull):
+            asyncio.run(client_trial.ClientTrial(job, lambda _: None).run())
+
+
+def test_an_empty_segment_of_a_full_disk_is_not_kept(tmp_path):
+    segment = tmp_path / "power-x-1.open"
+    segment.touch()
+    assert seal(Warehouse.at(tmp_path / "warehouse"), POWER, segment, "power/n/x.parquet") is None
+    assert list(tmp_path.iterdir()) == []
