@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -66,6 +67,9 @@ class Uv:
             command += ["--default-index", settings["index-url"]]
         if wanted.torch_backend and not has_torch(wanted, links):
             command += ["--torch-backend", wanted.torch_backend]
+        if "cert" in settings and "SSL_CERT_FILE" not in os.environ:
+            # Where pip needs a certificate of the user's, uv needs it too, and takes it from its environment only.
+            command = ["env", f"SSL_CERT_FILE={settings['cert']}", *command]
         run(command)
 
 
