@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
-TIMES_FASTER = 2.5
-"""An edge of a window is then known to within two fifths of a step."""
+TIMES_FASTER = 2.618
+"""An edge of a window is then known to within two fifths of a step. No simple ratio: reads that march in step with the
+meter come equally late after each of its steps, and tell together no more than one of them.
+"""
 FASTEST_S, SLOWEST_S = 1 / 30, 1 / 2
 COST_AT_MOST = 0.01
 """Share of one core that all reads together may take."""
@@ -35,7 +37,7 @@ def read_intervals_s(
 ) -> dict[str, float]:
     """Return the interval between reads of each meter, given its update period (None: unknown).
 
-    2.5 times faster than it changes, between 2 and 30 times a second, slower where all reads together would cost more
+    ``TIMES_FASTER`` than it changes, between 2 and 30 times a second, slower where all reads together would cost more
     than ``COST_AT_MOST`` of a core; the cheap meters keep their pace then. Never faster than it can be read.
     """
     wanted = {
