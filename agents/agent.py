@@ -59,9 +59,10 @@ class NodeAgent:
         self.warehouse = Warehouse.at(config.warehouse)
         self.folder = self.home / "nodes" / config.node
         self._lock = ExitStack()
+        self._waiting = threading.Event()
         try:
             self.clock = NodeClock.of_this_node()
-            self._lock.enter_context(exclusive(self.folder / "agent.lock", lambda: None))
+            self._lock.enter_context(exclusive(self.folder / "agent.lock", self._waiting.set))
         except PermissionError as error:
             raise MissingTool(
                 f"{error.filename or self.home} may not be written; set JOULEMARK_HOME to a folder of your own"
@@ -88,7 +89,7 @@ class NodeAgent:
         facts = node_facts(self.config.node, self.clock, sampler.meters, warnings, len(self.ended_leftovers))
         table = NODES.arrow.empty_table().from_pylist([node_row(facts)], schema=NODES.arrow)
         write_table(self.warehouse, NODES, segment_file("nodes", self.config.node, facts.boot), table)
-        return facts
+        return replace(facts, waited=self._waiting.is_set())
 
     def renew(self) -> None:
         """Renew the driver's lease: without it the agent ends what it runs."""

@@ -101,6 +101,8 @@ class NodeFacts:
     versions: dict[str, str]
     warnings: tuple[str, ...] = ()
     ended_leftovers: int = 0
+    waited: bool = False
+    """Whether another agent, of another sweep or another run of this one, held the node when this one came."""
 
 
 @dataclass(frozen=True)

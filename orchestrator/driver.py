@@ -82,10 +82,10 @@ class Driver:
         agent = None
         try:
             agent = RayAgent(node, self.config(node))
-            facts, waited = self._hello(agent, node)
+            facts = self._hello(agent, node)
             if facts is None:
                 return
-            if waited:
+            if facts.waited:
                 group = self._without_valid(group, node)
             self._agents[node.node] = agent
             runner = NodeRunner(
@@ -111,8 +111,8 @@ class Driver:
             if agent is not None:
                 agent.close()
 
-    def _hello(self, agent: RayAgent, node: Node) -> tuple[NodeFacts | None, bool]:
-        """Return the node's facts (None: stopped before it had any), and whether another sweep may have held it."""
+    def _hello(self, agent: RayAgent, node: Node) -> NodeFacts | None:
+        """Return the node's facts; None where the sweep was stopped before it had any."""
         answer = agent.describe_soon()
         waited_s = 0.0
         while (facts := answer(POLL_S)) is None:
@@ -126,12 +126,12 @@ class Driver:
                 self.tell(f"{node.node}: waiting for {what}, or for another joulemark on this node to end")
             if self.stopping.is_set():
                 agent.abandon()
-                return None, False
+                return None
         for warning in facts.warnings:
             self.tell(f"{node.node}: {warning}")
         if facts.ended_leftovers:
             self.tell(f"{node.node}: ended {facts.ended_leftovers} processes that an earlier run had left")
-        return facts, waited_s >= SOON_S
+        return facts
 
     def _without_valid(self, group: Group, node: Node) -> Group | None:
         """Return the next group after what the sweep that held the node has measured is taken out of all groups."""

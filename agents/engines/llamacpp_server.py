@@ -50,7 +50,12 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    server = xllamacpp.Server(parameters(options))
+    try:
+        server = xllamacpp.Server(parameters(options))
+    except RuntimeError as error:
+        # What went wrong stands in llama.cpp's own lines above.
+        msg = f"llama.cpp's server did not start: {error}"
+        raise SystemExit(msg) from None
     print("listening on", server.listening_address, flush=True)
     stop.wait()
     del server
