@@ -13,7 +13,7 @@ from joulemark.orchestrator.manifests import SweepFacts, manifest, name_of, not_
 from joulemark.orchestrator.plan import Group, Wanted, label
 from joulemark.orchestrator.progress import NodeLine, Progress
 from joulemark.orchestrator.retries import ATTEMPTS, again
-from joulemark.warehouse.schema.reasons import FAILURE_CLASSES
+from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
 from joulemark.warehouse.schema.trial import EngineRecord, TrialManifest
 from joulemark.workloads.engines.catalogue import engine_named
 
@@ -148,7 +148,7 @@ class NodeRunner:
     def _count(self, trial: Wanted, result: TrialResult, reasons: tuple[str, ...], wall_s: float) -> None:
         what = "failed" if result.outcome == "failed" else "invalid" if reasons else "valid"
         self.progress.attempted(what, wall_s)
-        why = result.error if what == "failed" else ", ".join(reasons)
+        why = result.error if what == "failed" else ", ".join(f"{r} ({REASONS.get(r, r)})" for r in reasons)
         self.tell(f"{what}: {label(trial.cell)}, repeat {trial.repeat + 1}" + (f": {why}" if why else ""))
         self._tell_log(result.engine_log)
 

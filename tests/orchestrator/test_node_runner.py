@@ -144,8 +144,9 @@ def test_an_engine_that_is_slow_once_gets_another_start():
 
 
 def test_invalid_power_is_tried_again_and_a_wrong_configuration_is_not():
-    _, now, _ = run(FakeAgent(), verdicts=[("sample_gap",), ()], concurrencies=(1,))
+    _, now, told = run(FakeAgent(), verdicts=[("sample_gap",), ()], concurrencies=(1,))
     assert (now.valid, now.invalid) == (1, 1)
+    assert f"sample_gap ({REASONS['sample_gap']})" in told[0]
     _, now, _ = run(FakeAgent(), verdicts=[("config_mismatch",)], concurrencies=(1,))
     assert (now.valid, now.invalid) == (0, 1)
     assert not again(None, ("sample_gap", "config_mismatch"), 1)
