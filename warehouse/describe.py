@@ -141,7 +141,11 @@ def _site() -> str:
     rows = [(f"`{f.name}`", SITE_FIELDS[f.name]) for f in fields(Site)]
     head = "## Prices\n\n`sweeps/<sweep>/site.json`; in SQL the table `sites` with the column `sweep`. NULL: not known."
     head += "\n\n"
-    return head + _table(("field", "meaning"), rows)
+    limits = (
+        "\n## Limits on latency\n\n`sweeps/<sweep>/slo.json`, in seconds; in SQL the table `slos` with the columns\n"
+        "`sweep`, `latency` (`ttft`, `tpot`, `itl`, `e2e`), `statistic` (`mean`, `p50`, ...) and `limit_ms`.\n"
+    )
+    return head + _table(("field", "meaning"), rows) + limits
 
 
 def _words() -> str:

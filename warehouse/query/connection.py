@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from joulemark.warehouse.query.snapshot import Snapshot
-from joulemark.warehouse.query.tables import manifests_table, sites_table
+from joulemark.warehouse.query.tables import manifests_table, sites_table, slos_table
 from joulemark.warehouse.schema import DATASETS, Dataset
 from joulemark.warehouse.schema.reasons import BOUNDARY_REASONS, FIDELITIES
 from joulemark.warehouse.store.layout import dataset_folder
@@ -40,6 +40,7 @@ def connect(
         connection.execute(f"SET {name} = {value}")
     _load(connection, "manifests", manifests_table(snapshot.manifests))
     _load(connection, "sites", sites_table(snapshot.sites))
+    _load(connection, "slos", slos_table(snapshot.slos))
     for dataset in DATASETS.values():
         connection.execute(f"CREATE VIEW {dataset.name} AS {_relation(connection, snapshot, dataset)}")
     connection.execute(f"CREATE MACRO boundary_reasons() AS {_words(sorted(BOUNDARY_REASONS))}")
@@ -96,4 +97,9 @@ def _relation(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, dataset
         where = _words([warehouse.path(n) for n in files])
     else:
         where = quoted(warehouse.path(dataset_folder(dataset.name)) + "/**/*.parquet")
-    return f"FROM read_parquet({where}, hive_partitioning = false) SELECT {columns}"
+    if dataset.name not in snapshot.older:
+        return f"FROM read_parquet({where}, hive_partitioning = false) SELECT {columns}"
+    # Where all files are older, none has the newer columns: the empty table does.
+    _load(connection, f"no_{dataset.name}", dataset.arrow.empty_table())
+    read = f"FROM read_parquet({where}, hive_partitioning = false, union_by_name = true)"
+    return f"FROM (FROM no_{dataset.name} UNION ALL BY NAME {read}) SELECT {columns}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import msgspec
@@ -40,7 +40,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """``files`` are readable Parquet files by dataset, ``skipped`` those that are not, names below the warehouse."""
+    """``files`` are readable Parquet files by dataset, ``skipped`` those that are not, names below the warehouse.
+
+    ``older`` are datasets with files that lack columns, which an earlier version wrote.
+    """
 
     warehouse: Warehouse
     manifests: tuple[TrialManifest, ...]
@@ -48,6 +51,9 @@ class Snapshot:
     files: dict[str, tuple[str, ...]]
     skipped: dict[str, tuple[str, ...]]
     warnings: tuple[str, ...]
+    slos: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Limits on latency by sweep, in seconds, as stored in ``sweeps/<sweep>/slo.json``."""
+    older: frozenset[str] = frozenset()
 
 
 def take(warehouse: Warehouse) -> Snapshot:
@@ -56,14 +62,26 @@ def take(warehouse: Warehouse) -> Snapshot:
     manifests = _each(warehouse.list(TRIALS, ".json"), lambda n: decode(n, warehouse.read(n)), warnings)
     site_files = [n for n in warehouse.list(SWEEPS, "/site.json") if n.count("/") == 2]
     sites = _each(site_files, lambda n: _site(warehouse, n), warnings)
-    files, skipped = {}, {}
+    slo_files = [n for n in warehouse.list(SWEEPS, "/slo.json") if n.count("/") == 2]
+    slos = _each(slo_files, lambda n: _slo(warehouse, n), warnings)
+    files, skipped, older = {}, {}, set()
     for name, dataset in DATASETS.items():
         found = warehouse.list(dataset_folder(name), ".parquet")
-        good = _each(found, lambda n, d=dataset: _check(warehouse, d, n), warnings)  # type: ignore[misc]
-        files[name] = tuple(n for n, current in good.items() if current)
+        good = _each(found, lambda n, d=dataset: _version(warehouse, d, n), warnings)  # type: ignore[misc]
+        files[name] = tuple(n for n, version in good.items() if version)
         skipped[name] = tuple(n for n in found if not good.get(n))
-    by_sweep = {name.split("/")[1]: site for name, site in sites.items()}
-    return Snapshot(warehouse, tuple(manifests.values()), by_sweep, files, skipped, tuple(warnings))
+        if any(v and dataset.missing_in(v) for v in good.values()):
+            older.add(name)
+    return Snapshot(
+        warehouse,
+        tuple(manifests.values()),
+        {name.split("/")[1]: site for name, site in sites.items()},
+        files,
+        skipped,
+        tuple(warnings),
+        {name.split("/")[1]: slo for name, slo in slos.items()},
+        frozenset(older),
+    )
 
 
 def without_unreadable(snapshot: Snapshot, datasets: Iterable[str]) -> Snapshot:
@@ -111,10 +129,18 @@ def _site(warehouse: Warehouse, name: str) -> Site:
         raise WarehouseError(f"{name}: not a site record: {error}") from error
 
 
-def _check(warehouse: Warehouse, dataset: Dataset, name: str) -> bool:
-    """Return whether the file is of use; raise WarehouseError or NewerSchema where this version cannot read it.
+def _slo(warehouse: Warehouse, name: str) -> dict[str, float]:
+    try:
+        return msgspec.json.decode(warehouse.read(name), type=dict[str, float])
+    except msgspec.MsgspecError as error:
+        raise WarehouseError(f"{name}: not a record of latency limits: {error}") from error
 
-    What an older version built is of no use: it is built again.
+
+def _version(warehouse: Warehouse, dataset: Dataset, name: str) -> int:
+    """Return the version of a file, 0 where it is of no use.
+
+    Raises WarehouseError or NewerSchema where this version cannot read it. What an older version built is of no use:
+    it is built again.
     """
     try:
         with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
@@ -128,8 +154,10 @@ def _check(warehouse: Warehouse, dataset: Dataset, name: str) -> bool:
             "upgrade joulemark to see it"
         )
     if version < dataset.version and dataset.name in BUILT:
-        return False
-    missing = [c.name for c in dataset.columns if c.name not in schema.names]
+        return 0
+    missing = [
+        c.name for c in dataset.columns if c.name not in schema.names and c.name not in dataset.missing_in(version)
+    ]
     if missing:
         raise WarehouseError(f"{name}: it has no column {', '.join(missing)}")
-    return True
+    return version

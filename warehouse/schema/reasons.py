@@ -60,10 +60,12 @@ REASONS: dict[str, str] = {
     "counter_reset": "an energy counter went backwards inside the window",
     "counter_disagrees": "counter and integral of power differ by more than 5 %",
     "window_too_short": "the window is shorter than 10 median request durations, or than asked",
-    "not_steady": "requests in flight were under 95 % of the target during the window",
+    "not_steady": "requests in flight were under 95 % of the target, or in an open loop grew in number",
+    "schedule_late": "the load client sent requests later than they were due, by more than 5 ms at the 99th percentile",
     "client_bound": "the load client was the limit: event-loop lag p99 over 5 ms, or its CPU over 80 %",
     "throttled_thermal": "a device throttled for heat inside the window",
     "requests_failed": "requests of the window failed",
+    "requests_truncated": "answers of the window ended before the fixed length that was asked for",
     "token_mismatch": "timed and untimed tokens do not add up to the engine's own usage count",
     "foreign_process": "someone else used the device inside the window",
     "clock_uncertain": "the clock offset between the nodes of the trial is not known well enough",
@@ -86,6 +88,7 @@ GRADES: dict[str, str] = {
 
 REQUEST_STATUSES: dict[str, str] = {
     "ok": "the whole answer arrived",
+    "truncated": "the answer ended well, but before the fixed length that was asked for",
     "failed": "the engine refused it, or answered with an error",
     "broken": "the connection broke, or what came could not be read",
     "timeout": "the answer did not end in time",

@@ -7,7 +7,10 @@ ORDER = (
     "trials",
     "device_findings",
     "tokens",
+    "request_latency",
     "trial_tokens",
+    "goodput",
+    "trial_goodput",
     "trial_components",
     "trial_power",
     "node_findings",
@@ -23,5 +26,5 @@ ORDER = (
 )
 """Names of the views and macros, each after those that it uses."""
 
-MACROS = ("electricity_kwh", "cost", "utilisation_adjusted", "cost_per_response")
+MACROS = ("goodput", "electricity_kwh", "cost", "utilisation_adjusted", "cost_per_response")
 """Those of them that are called with arguments."""

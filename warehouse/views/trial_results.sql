@@ -59,6 +59,7 @@ WITH joined AS (
       || coalesce(d.reasons, [])
       || CASE WHEN p.energy_j IS NULL AND len(p.reasons) = 0 THEN ['no_power'] ELSE [] END
       || CASE WHEN k.requests_failed > 0 THEN ['requests_failed'] ELSE [] END
+      || CASE WHEN k.requests_truncated > 0 THEN ['requests_truncated'] ELSE [] END
       || CASE WHEN k.token_mismatches > 0 THEN ['token_mismatch'] ELSE [] END
       -- Idle GPUs take power from the node's plug; the client takes it from its sockets too.
       || CASE WHEN p.boundary IN ('node', 'facility') AND f.idle_devices > 0 THEN ['node_not_filled'] ELSE [] END

@@ -111,6 +111,8 @@ class Vllm:
             "prompt_tokens_total": samples.get("vllm:prompt_tokens_total"),
             "generation_tokens_total": samples.get("vllm:generation_tokens_total"),
             "preemptions_total": samples.get("vllm:num_preemptions_total"),
+            "draft_tokens_total": samples.get("vllm:spec_decode_num_draft_tokens_total"),
+            "accepted_tokens_total": samples.get("vllm:spec_decode_num_accepted_tokens_total"),
             "flops_total": samples.get("vllm:estimated_flops_per_gpu_total"),
             "read_bytes_total": samples.get("vllm:estimated_read_bytes_per_gpu_total"),
         }
