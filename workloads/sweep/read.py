@@ -15,7 +15,9 @@ from joulemark.workloads.sweep.model import Axis, EngineSettings, Measure, Sweep
 from joulemark.workloads.sweep.values import LINK, engine_args, workload_value
 
 KEYS = ("schema", "name", "matrix", "exclude", "include", "workload", "measure", "slo", "engines")
-SLO_KEYS = tuple(f"{what}_{part}" for what in ("ttft", "itl", "e2e") for part in ("mean", "p50", "p90", "p95", "p99"))
+SLO_KEYS = tuple(
+    f"{what}_{part}" for what in ("ttft", "tpot", "itl", "e2e") for part in ("mean", "p50", "p90", "p95", "p99")
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
