@@ -7,7 +7,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from synthetic import EPOCH_US, S, WINDOW_S, Spec, add_trial, manifest
+from synthetic import EPOCH_US, WINDOW_S, S, Spec, add_trial, manifest
 
 from joulemark.warehouse.query.open import open_warehouse
 from joulemark.warehouse.schema import DATASETS
