@@ -19,6 +19,8 @@ MARGIN_US = 120 * US_PER_S
 """Readings this far outside an interval still bracket its edges and tell the update period."""
 
 KEYS = ("meter", "device", "scope")
+AVERAGING_US = {"nvml-average": US_PER_S}
+"""Over how long a time each power reading of a meter is a mean; all others tell of the moment, or it is not known."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,12 @@ class Series:
         """Return the cumulative energy that ``counter`` or ``integral`` uses for the interval."""
         if method == "counter":
             return counter_curve(*self.counter, start_us, end_us)[0]
-        return power_curve(*self.power)
+        return power_curve(*self.power, self.averaging_us)
+
+    @property
+    def averaging_us(self) -> int:
+        """Over how long a time each power reading is a mean."""
+        return AVERAGING_US.get(self.meter, 0)
 
 
 @dataclass

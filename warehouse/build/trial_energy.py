@@ -55,7 +55,9 @@ def series_rows(series: Series, interval: Interval, clock_us: float | None, *, c
     if series.has_energy.any():
         estimates["counter"] = counter_energy(*series.counter, *edges, clock_us=clock_us)
     if series.has_power.any() or not estimates:
-        estimates["integral"] = power_integral(*series.power, *edges, clock_us=clock_us)
+        estimates["integral"] = power_integral(
+            *series.power, *edges, clock_us=clock_us, averaging_us=series.averaging_us
+        )
     apart = disagreement(estimates)
     reasons: tuple[str, ...] = ()
     measured = series.fidelity not in NOT_MEASURED
