@@ -62,9 +62,10 @@ def test_texts_have_exactly_the_length_that_is_asked_for(tokenizer, special):
 
 
 def test_texts_are_reproducible_and_all_different(tokenizer):
-    texts = [ExactText(tokenizer).text(64, Seeds(1, 2), index) for index in range(200)]
+    one, other = ExactText(tokenizer), ExactText(tokenizer)
+    texts = [one.text(64, Seeds(1, 2), index) for index in range(200)]
     assert len(set(texts)) == 200
-    assert [ExactText(tokenizer).text(64, Seeds(1, 2), index) for index in range(200)] == texts
+    assert [other.text(64, Seeds(1, 2), index) for index in reversed(range(200))][::-1] == texts
     assert ExactText(tokenizer).text(64, Seeds(1, 3), 0) != texts[0]
 
 
@@ -75,5 +76,5 @@ def test_what_cannot_be_made_is_said(byte_level):
 
 def test_a_file_that_is_no_tokenizer_is_said(byte_level, tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(BadInput, match="is no tokenizer.json"):
+    with pytest.raises(BadInput, match=r"is no tokenizer\.json"):
         load_tokenizer(tmp_path / "tokenizer.json")
