@@ -46,7 +46,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise MissingTool("texts of exact length need the library tokenizers: pip install tokenizers") from None
     try:
         found: Tokenizer = Library.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - the library raises nothing more exact
+    except Exception as error:  # noqa: BLE001 -- the library raises nothing more exact
         raise BadInput(f"{path} is no tokenizer.json: {error}") from None
     return found
 
