@@ -17,7 +17,7 @@ Row = dict[str, Any]
 KEYS = (
     *("model", "architecture", "quantization", "kv_type", "engine", "engine_version", "accelerator"),
     *("devices", "tensor", "pipeline", "data_parallel", "expert", "power_limit_w", "concurrency"),
-    *("input_tokens", "output_tokens", "arrivals", "sweep"),
+    *("input_tokens", "output_tokens", "arrivals", "task", "load", "sweep"),
 )
 """What a filter may name."""
 NARROWEST = ("gpu", "cpu", "gpu+cpu", "node", "facility")
@@ -79,9 +79,9 @@ def compare(connection: Connection, a: str, b: str, *, boundary: str | None = No
     sides = [_side(connection, rows, cell, place) for cell in cells]
     (side_a, mean_a), (side_b, mean_b) = sides
     difference = compare_means(mean_a, mean_b)
-    lengths = [{(r["input_tokens"], r["output_tokens"]) for r in rows if r["cell"] == c} for c in cells]
+    tasks = [{r["task"] for r in rows if r["cell"] == c} for c in cells]
     return Comparison(
-        side_a, side_b, *place, difference.ratio, difference.interval, difference.p, lengths[0] == lengths[1]
+        side_a, side_b, *place, difference.ratio, difference.interval, difference.p, tasks[0] == tasks[1]
     )
 
 
@@ -100,10 +100,9 @@ def render(comparison: Comparison) -> str:
 
 def cell_label(row: Row) -> str:
     """Return a cell in words, from a row that has the factors as columns."""
-    lengths = f"{row['input_tokens']} in, {row['output_tokens']} out"
     return (
         f"{row['model']} {row['quantization']} {row['engine']} {row['accelerator']} x{max(1, row['tensor'] or 1)} "
-        f"concurrency {row['concurrency']} {lengths}"
+        f"{row['load']}, {row['task']}"
     )
 
 

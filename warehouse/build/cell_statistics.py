@@ -12,7 +12,7 @@ from joulemark.warehouse.build.statistics import mean_of_logs, rank_ranges
 Row = dict[str, Any]
 
 VALID_TRIALS = """
-SELECT r.cell, r.boundary, r.fidelity, r.nodes, r.start, r.j_per_output_token AS j, t.input_tokens, t.output_tokens
+SELECT r.cell, r.boundary, r.fidelity, r.nodes, r.start, r.j_per_output_token AS j, t.task
 FROM trial_results AS r
 JOIN trials AS t ON t.trial = r.trial
 WHERE r.valid AND r.j_per_output_token > 0
@@ -27,7 +27,7 @@ def cell_statistics_rows(connection: duckdb.DuckDBPyConnection) -> list[Row]:
         cells[trial["cell"], trial["boundary"], trial["fidelity"]].append(trial)
     groups: dict[tuple[Any, ...], list[list[Row]]] = defaultdict(list)
     for (_, boundary, fidelity), trials in cells.items():
-        groups[boundary, fidelity, trials[0]["input_tokens"], trials[0]["output_tokens"]].append(trials)
+        groups[boundary, fidelity, trials[0]["task"]].append(trials)
     return [row for group in groups.values() for row in _group_rows(group)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ORDER = (
     "trial_nodes",
+    "length_in_words",
     "trials",
     "device_findings",
     "tokens",
@@ -23,8 +24,29 @@ ORDER = (
     "cost",
     "utilisation_adjusted",
     "cost_per_response",
+    "goodput_results",
+    "smallest_adequate",
+    "response_energy",
+    "node_results",
+    "accelerator_peaks",
+    "cell_compute",
+    "token_production",
+    "facility",
+    "constraint_evidence",
+    "active_constraint",
 )
 """Names of the views and macros, each after those that it uses."""
 
-MACROS = ("goodput", "electricity_kwh", "cost", "utilisation_adjusted", "cost_per_response")
+MACROS = (
+    "length_in_words",
+    "goodput",
+    "electricity_kwh",
+    "cost",
+    "utilisation_adjusted",
+    "cost_per_response",
+    "smallest_adequate",
+    "response_energy",
+    "token_production",
+    "facility",
+)
 """Those of them that are called with arguments."""
