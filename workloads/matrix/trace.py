@@ -57,7 +57,10 @@ class Replayed:
 
 
 def replayed(asked: Asked, window: WindowPolicy, files: Files) -> Replayed:
-    """Return the trace that ``asked`` replays: of it, as much as warm-up and window take. Raises BadInput with its place where it is unfit or too short."""
+    """Return the trace that ``asked`` replays: of it, as much as warm-up and window take.
+
+    Raises BadInput with its place where it is unfit or too short.
+    """
     ask: TraceAsk = asked.get("trace")
     table = files.table(ask.file)
     with files.blamed(ask.file):
