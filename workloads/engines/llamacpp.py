@@ -145,6 +145,8 @@ class LlamaCpp:
             "prompt_tokens_total": samples.get("llamacpp:prompt_tokens_total"),
             "generation_tokens_total": samples.get("llamacpp:tokens_predicted_total"),
             "preemptions_total": None,
+            "draft_tokens_total": None,
+            "accepted_tokens_total": None,
             "flops_total": None,
             "read_bytes_total": None,
         }

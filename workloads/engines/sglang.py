@@ -123,7 +123,7 @@ class Sglang:
         return Command(argv, {**_environment(deployment, facts), **variables(args)})
 
     def engine_state(self, samples: Mapping[str, float]) -> dict[str, float | None]:
-        """Return the columns of ``engine_state``."""
+        """Return the columns of ``engine_state``; of drafted tokens it tells a mean length only, no counts."""
         return {
             "running": samples.get("sglang:num_running_reqs"),
             "waiting": samples.get("sglang:num_queue_reqs"),
@@ -131,6 +131,8 @@ class Sglang:
             "prompt_tokens_total": samples.get("sglang:prompt_tokens_total"),
             "generation_tokens_total": samples.get("sglang:generation_tokens_total"),
             "preemptions_total": samples.get("sglang:num_retracted_requests_total"),
+            "draft_tokens_total": None,
+            "accepted_tokens_total": None,
             "flops_total": samples.get("sglang:estimated_flops_per_gpu_total"),
             "read_bytes_total": samples.get("sglang:estimated_read_bytes_per_gpu_total"),
         }
