@@ -80,9 +80,7 @@ def compare(connection: Connection, a: str, b: str, *, boundary: str | None = No
     (side_a, mean_a), (side_b, mean_b) = sides
     difference = compare_means(mean_a, mean_b)
     tasks = [{r["task"] for r in rows if r["cell"] == c} for c in cells]
-    return Comparison(
-        side_a, side_b, *place, difference.ratio, difference.interval, difference.p, tasks[0] == tasks[1]
-    )
+    return Comparison(side_a, side_b, *place, difference.ratio, difference.interval, difference.p, tasks[0] == tasks[1])
 
 
 def render(comparison: Comparison) -> str:

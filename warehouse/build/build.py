@@ -15,7 +15,7 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
-from joulemark.warehouse.build.cell_statistics import cell_statistics_rows
+from joulemark.warehouse.build.cell_statistics import statistics_rows
 from joulemark.warehouse.build.clocks import Clocks
 from joulemark.warehouse.build.readings import PowerReader
 from joulemark.warehouse.build.shares import request_energy_rows
@@ -30,7 +30,7 @@ from joulemark.warehouse.store.layout import dataset_folder, trial_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
 
-STATISTICS = f"{dataset_folder('cell_statistics')}/all.parquet"
+STATISTICS = ("cell_statistics", "lever_effects", "node_differences")
 STATISTICS_INPUTS = f"{dataset_folder('cell_statistics')}/inputs.json"
 
 
@@ -100,7 +100,7 @@ def _derive(snapshot: Snapshot, shares: list[TrialManifest], reader: PowerReader
     """
     warehouse = snapshot.warehouse
     inputs = _statistics_inputs(snapshot)
-    fresh = inputs == _last_inputs(warehouse) and STATISTICS in snapshot.files["cell_statistics"]
+    fresh = inputs == _last_inputs(warehouse) and all(_whole(d) in snapshot.files[d] for d in STATISTICS)
     if fresh and not shares:
         return snapshot, False
     written = []
@@ -110,12 +110,21 @@ def _derive(snapshot: Snapshot, shares: list[TrialManifest], reader: PowerReader
             written.append(trial_file("request_energy", manifest.trial))
             _write(warehouse, "request_energy", written[-1], rows)
         if not fresh:
-            _write(warehouse, "cell_statistics", STATISTICS, cell_statistics_rows(connection))
+            for dataset, found in statistics_rows(connection).items():
+                _write(warehouse, dataset, _whole(dataset), found)
             warehouse.write(STATISTICS_INPUTS, msgspec.json.encode({"inputs": inputs}))
     finally:
         connection.close()
     snapshot = _with(snapshot, "request_energy", written)
-    return (snapshot if fresh else _with(snapshot, "cell_statistics", [STATISTICS])), not fresh
+    if not fresh:
+        for dataset in STATISTICS:
+            snapshot = _with(snapshot, dataset, [_whole(dataset)])
+    return snapshot, not fresh
+
+
+def _whole(dataset: str) -> str:
+    """Return the file of a dataset that is written as a whole."""
+    return f"{dataset_folder(dataset)}/all.parquet"
 
 
 def _statistics_inputs(snapshot: Snapshot) -> str:

@@ -110,3 +110,49 @@ CELL_STATISTICS = Dataset(
     ),
     sort_by=("boundary", "fidelity", "cell"),
 )
+
+LEVER_EFFECTS = Dataset(
+    name="lever_effects",
+    row="a matched pair: two cells that differ in one factor alone",
+    version=1,
+    columns=(
+        Column(
+            "lever", WORD, "the factor, as a path: `quantization`, `workload.concurrency`, `engine.args.<argument>`"
+        ),
+        Column("value_a", WORD, "its value in cell a; `-` where it is not given"),
+        Column("value_b", WORD, "its value in cell b"),
+        Column("boundary", WORD, "boundary"),
+        Column("fidelity", WORD, "fidelity"),
+        Column("cell_a", WORD, "cell a"),
+        Column("cell_b", WORD, "cell b"),
+        Column("ratio", pa.float64(), "J per output token of b over that of a"),
+        Column("ratio_low", pa.float64(), "lower end of its 95 % interval; NULL under 2 trials a side", nullable=True),
+        Column("ratio_high", pa.float64(), "upper end of it", nullable=True),
+        Column("p", pa.float64(), "of Welch's test of this one pair; NULL under 2 trials a side", nullable=True),
+    ),
+    sort_by=("lever", "boundary", "fidelity", "value_a", "value_b"),
+)
+
+NODE_DIFFERENCES = Dataset(
+    name="node_differences",
+    row="a cell whose valid trials ran on several sets of nodes: do these differ in J per output token",
+    version=1,
+    columns=(
+        Column("cell", WORD, "cell"),
+        Column("boundary", WORD, "boundary"),
+        Column("fidelity", WORD, "fidelity"),
+        Column("node_sets", pa.int32(), "sets of nodes, of one node each where the cell needs no more"),
+        Column("highest_to_lowest", pa.float64(), "highest over lowest geometric mean of a set"),
+        Column("unit", WORD, "what counts as one observation: `start`, or `trial` where each set has one start"),
+        Column(
+            "p", pa.float64(), "of one-way analysis of variance on logs; NULL without two units a set", nullable=True
+        ),
+        Column(
+            "beyond_sensors",
+            pa.bool_(),
+            "whether the difference is more than the gain and offset of the sensors could make; NULL: not known",
+            nullable=True,
+        ),
+    ),
+    sort_by=("boundary", "fidelity", "cell"),
+)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from joulemark.warehouse.schema.built import CELL_STATISTICS, REQUEST_ENERGY, TRIAL_ENERGY
+from joulemark.warehouse.schema.built import (
+    CELL_STATISTICS,
+    LEVER_EFFECTS,
+    NODE_DIFFERENCES,
+    REQUEST_ENERGY,
+    TRIAL_ENERGY,
+)
 from joulemark.warehouse.schema.columns import Dataset
 from joulemark.warehouse.schema.nodes import CLOCKS, NODES, QUALITY
 from joulemark.warehouse.schema.traces import DEVICE_STATE, ENGINE_STATE, POWER, REQUESTS, ROUNDS
@@ -21,5 +27,7 @@ DATASETS: dict[str, Dataset] = {
         TRIAL_ENERGY,
         REQUEST_ENERGY,
         CELL_STATISTICS,
+        LEVER_EFFECTS,
+        NODE_DIFFERENCES,
     )
 }

@@ -28,6 +28,7 @@ ORDER = (
     "smallest_adequate",
     "response_energy",
     "node_results",
+    "lever_summary",
     "accelerator_peaks",
     "cell_compute",
     "token_production",
@@ -50,3 +51,6 @@ MACROS = (
     "facility",
 )
 """Those of them that are called with arguments."""
+
+CONSTANT = ("accelerator_peaks",)
+"""Those of them that hold the same rows in every warehouse."""
