@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from joulemark.warehouse.build.cell_statistics import cluster
-from joulemark.warehouse.build.statistics import FAMILY_ERROR, Mean, compare_means, mean_of_logs
+from joulemark.warehouse.build.cell_statistics import cell_mean
+from joulemark.warehouse.build.statistics import FAMILY_ERROR, Mean, compare_means
 from joulemark.warehouse.errors import BadInput
 from joulemark.warehouse.query.open import Connection
 
@@ -146,11 +146,11 @@ def _common(rows: list[Row], cells: list[str], boundary: str | None) -> tuple[st
 
 def _side(connection: Connection, rows: list[Row], cell: str, place: tuple[str, str]) -> tuple[Side, Mean]:
     table = connection.duckdb.sql(
-        "FROM trial_results SELECT nodes, start, j_per_output_token WHERE valid AND j_per_output_token > 0 "
+        "FROM trial_results SELECT nodes, start, j_per_output_token AS j WHERE valid AND j_per_output_token > 0 "
         "AND cell = ? AND boundary = ? AND fidelity = ? ORDER BY trial",
         params=[cell, *place],
     ).to_arrow_table()
     trials = table.to_pylist()
-    mean = mean_of_logs([t["j_per_output_token"] for t in trials], [cluster(t) for t in trials])
+    mean = cell_mean(trials)
     label = next(cell_label(r) for r in rows if r["cell"] == cell)
     return Side(cell, label, mean.value, mean.interval, mean.trials), mean

@@ -61,6 +61,7 @@ def test_only_the_new_trial_is_built_and_statistics_follow(warehouse):
         "cell_statistics/inputs.json",
         "lever_effects/all.parquet",
         "node_differences/all.parquet",
+        "sweep_drift/all.parquet",
     }
     (row,) = pq.read_table(warehouse.path("built/cell_statistics/all.parquet")).to_pylist()
     assert row["trials"] == 3

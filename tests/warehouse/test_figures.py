@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from synthetic import EPOCH_US, TRIAL_US, WINDOW_S, Meter, S, Spec, add_trial, cells
 
+from joulemark.warehouse.build.drift import drift
 from joulemark.warehouse.build.node_differences import node_difference
 from joulemark.warehouse.query.open import open_warehouse
 from joulemark.warehouse.schema import DATASETS
@@ -137,6 +138,47 @@ def test_a_difference_that_the_sensors_could_make_says_so():
     assert node_difference(trials(1.08))["beyond_sensors"] is False
     assert node_difference(trials(1.12))["beyond_sensors"] is True
     assert node_difference([t for t in trials(1.1) if t["nodes"] == ["a"]]) is None
+
+
+def test_drift_over_a_sweep_is_found_whatever_the_cells(warehouse):
+    number = 0
+    for repeat in range(6):
+        for specs in ({"busy_w": 50.0}, {"busy_w": 30.0, "quantization": "q4_0"}):
+            watts = specs["busy_w"] * 1.01**number * (1.001 if number % 3 else 0.999)
+            add_trial(warehouse, Spec(**(specs | {"busy_w": watts}), repeat=repeat), number)
+            number += 1
+    with open_warehouse(warehouse) as connection:
+        (found,) = connection.sql("from sweep_drift").to_pylist()
+    trials_an_hour = 3600e6 / TRIAL_US
+    assert found["trials"] == 12
+    assert found["change_per_hour"] == pytest.approx(1.01**trials_an_hour - 1, rel=0.1)
+    assert found["change_per_hour_low"] < 1.01**trials_an_hour - 1 < found["change_per_hour_high"]
+    assert found["p"] < 1e-6
+
+
+def test_without_drift_the_test_errs_in_one_of_twenty():
+    random = np.random.default_rng(7)
+
+    def trials():
+        return [
+            {"cell": c, "nodes": ["n"], "j": float(np.exp(c + random.normal(0, 0.02))), "started_s": 60.0 * (4 * r + c)}
+            for c in range(4)
+            for r in range(3)
+        ]
+
+    assert 0.03 <= np.mean([drift(trials())["p"] < 0.05 for _ in range(1_000)]) <= 0.07
+    assert drift(trials()[:1]) is None
+
+
+def test_outliers_are_shown_and_kept(warehouse):
+    for repeat in range(5):
+        watts = 50.0 + 0.05 * repeat if repeat < 4 else 60.0
+        add_trial(warehouse, Spec(repeat=repeat, busy_w=watts), repeat)
+    with open_warehouse(warehouse) as connection:
+        rows = {r["j_per_output_token"]: r for r in connection.sql("from trial_outliers").to_pylist()}
+        (cell,) = connection.sql("from cell_results").to_pylist()
+    assert [rows[j]["outlier"] for j in sorted(rows)] == [False] * 4 + [True]
+    assert cell["trials_valid"] == 5
 
 
 def test_the_smallest_adequate_model_is_the_one_with_the_fewest_joules_above_the_floor(warehouse):

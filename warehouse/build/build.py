@@ -30,7 +30,7 @@ from joulemark.warehouse.store.layout import dataset_folder, trial_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
 
-STATISTICS = ("cell_statistics", "lever_effects", "node_differences")
+STATISTICS = ("cell_statistics", "lever_effects", "node_differences", "sweep_drift")
 STATISTICS_INPUTS = f"{dataset_folder('cell_statistics')}/inputs.json"
 
 

@@ -156,3 +156,21 @@ NODE_DIFFERENCES = Dataset(
     ),
     sort_by=("boundary", "fidelity", "cell"),
 )
+
+SWEEP_DRIFT = Dataset(
+    name="sweep_drift",
+    row="how J per output token changed over the time of a sweep, cells and nodes taken as given",
+    version=1,
+    columns=(
+        Column("sweep", WORD, "sweep"),
+        Column("boundary", WORD, "boundary"),
+        Column("fidelity", WORD, "fidelity"),
+        Column("trials", pa.int32(), "trials of cells that ran more than once on the same nodes"),
+        Column("hours", pa.float64(), "from the sweep's first trial to its last"),
+        Column("change_per_hour", pa.float64(), "relative change of J per output token in an hour"),
+        Column("change_per_hour_low", pa.float64(), "lower end of its 95 % interval"),
+        Column("change_per_hour_high", pa.float64(), "upper end of it"),
+        Column("p", pa.float64(), "of the t-test against no drift"),
+    ),
+    sort_by=("sweep", "boundary", "fidelity"),
+)

@@ -7,6 +7,7 @@ from joulemark.warehouse.schema.built import (
     LEVER_EFFECTS,
     NODE_DIFFERENCES,
     REQUEST_ENERGY,
+    SWEEP_DRIFT,
     TRIAL_ENERGY,
 )
 from joulemark.warehouse.schema.columns import Dataset
@@ -29,5 +30,6 @@ DATASETS: dict[str, Dataset] = {
         CELL_STATISTICS,
         LEVER_EFFECTS,
         NODE_DIFFERENCES,
+        SWEEP_DRIFT,
     )
 }

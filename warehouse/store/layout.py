@@ -19,7 +19,7 @@ from __future__ import annotations
 TRIALS = "trials"
 SWEEPS = "sweeps"
 LOGS = "logs"
-BUILT = ("trial_energy", "request_energy", "cell_statistics", "lever_effects", "node_differences")
+BUILT = ("trial_energy", "request_energy", "cell_statistics", "lever_effects", "node_differences", "sweep_drift")
 
 
 def dataset_folder(dataset: str) -> str:

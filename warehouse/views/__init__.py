@@ -29,6 +29,7 @@ ORDER = (
     "response_energy",
     "node_results",
     "lever_summary",
+    "trial_outliers",
     "accelerator_peaks",
     "cell_compute",
     "token_production",
