@@ -7,8 +7,10 @@ import pyarrow as pa
 import pytest
 from synthetic import EPOCH_US, TRIAL_US, WINDOW_S, Meter, S, Spec, add_trial, cells
 
+from joulemark.warehouse.build.curve import Curve
 from joulemark.warehouse.build.drift import drift
 from joulemark.warehouse.build.node_differences import node_difference
+from joulemark.warehouse.build.power_shape import power_shape
 from joulemark.warehouse.query.open import open_warehouse
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.store.location import Warehouse
@@ -138,6 +140,27 @@ def test_a_difference_that_the_sensors_could_make_says_so():
     assert node_difference(trials(1.08))["beyond_sensors"] is False
     assert node_difference(trials(1.12))["beyond_sensors"] is True
     assert node_difference([t for t in trials(1.1) if t["nodes"] == ["a"]]) is None
+
+
+def test_power_is_spread_over_time_and_idle_is_a_share_of_it(shared):
+    rows = shared.connection.sql("from power_shape").to_pylist()
+    assert rows
+    for row in rows:
+        # Power is constant in the made-up windows.
+        assert row["p50_w"] == row["p99_w"] == pytest.approx(row["mean_w"], rel=1e-3)
+        assert row["burst_share"] == 0
+        assert row["idle_tax"] == pytest.approx(row["loaded_idle_w"] / row["mean_w"])
+
+
+def test_the_shape_of_a_square_wave():
+    t_us = np.arange(0, 20_000_001, 100_000)
+    # 400 W for a quarter of each second, else 100 W.
+    watts = np.where(np.arange(len(t_us) - 1) % 10 < 2.5, 400.0, 100.0)
+    curve = Curve(t_us, np.concatenate(([0.0], np.cumsum(watts * 0.1))))
+    shape = power_shape(curve, 5_000_000, 15_000_000)
+    assert (shape.p50_w, shape.p90_w, shape.p99_w) == (100, 400, 400)
+    assert shape.burst_share == pytest.approx(0.3)
+    assert power_shape(curve, 5_010_000, 5_090_000) is None
 
 
 def test_drift_over_a_sweep_is_found_whatever_the_cells(warehouse):

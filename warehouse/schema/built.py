@@ -9,7 +9,7 @@ from joulemark.warehouse.schema.columns import INSTANT, WORD, Column, Dataset
 TRIAL_ENERGY = Dataset(
     name="trial_energy",
     row="energy of one interval of a trial, by device, meter and method",
-    version=2,
+    version=3,
     columns=(
         Column("trial", WORD, "trial"),
         Column("node", WORD, "node of the meter"),
@@ -67,6 +67,10 @@ TRIAL_ENERGY = Dataset(
         ),
         Column("coverage", pa.float64(), "share of the interval that lies between readings not too far apart, 0 to 1"),
         Column("samples", pa.int32(), "readings used"),
+        Column("p50_w", pa.float64(), "power not exceeded for half of the interval", nullable=True),
+        Column("p90_w", pa.float64(), "for 90 % of it", nullable=True),
+        Column("p99_w", pa.float64(), "for 99 % of it", nullable=True),
+        Column("burst_share", pa.float64(), "share of the interval with power over 1.1 times its mean", nullable=True),
         Column("peak_w", pa.float64(), "highest power reading in the interval", nullable=True),
         Column("reasons", pa.list_(pa.string()), "what speaks against the figure"),
     ),

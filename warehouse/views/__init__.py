@@ -14,6 +14,7 @@ ORDER = (
     "trial_goodput",
     "trial_components",
     "trial_power",
+    "power_shape",
     "node_findings",
     "trial_results",
     "cell_results",
