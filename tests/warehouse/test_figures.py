@@ -248,6 +248,19 @@ def test_the_token_production_function_names_the_side_that_binds(warehouse):
     assert site["tokens_per_day"] == pytest.approx(site["deployments"] * 0.5 * rate * 86400)
 
 
+def test_owned_hardware_pays_for_its_idle_hours(warehouse):
+    cells(warehouse, [Spec(**ON_GPU, busy_w=500.0, loaded_w=100.0)], repeats=2)
+    with open_warehouse(warehouse) as connection:
+        (cell,) = connection.sql("from cell_results").to_pylist()
+        (owned,) = connection.sql("from cost_owned(35064, 4, 0.5, 0.1, 1.2)").to_pylist()
+    # 35064 over 4 years of 8766 hours, half of them busy.
+    assert owned["hour_of_device"] == pytest.approx(2.0)
+    hours = 1e6 / cell["output_tokens_per_s"] / 3600
+    busy_and_idle_kwh = hours * (cell["mean_w"] + cell["loaded_idle_w"]) / 1e3
+    assert owned["capital_cost_per_million"] == pytest.approx(2.0 * hours)
+    assert owned["electricity_cost_per_million"] == pytest.approx(busy_and_idle_kwh * 1.2 * 0.1)
+
+
 def test_the_compute_side_counts_operations_of_answers_and_their_prompts(warehouse):
     shape = {"tied_embeddings": False, "embedding_params": 800_000, "attention_width": 512, "layers": 4}
     cells(warehouse, [Spec(**ON_GPU, quantization="fp8", facts=shape)], repeats=2)
