@@ -97,15 +97,20 @@ class TrialRun:
 
     def _job(self) -> ClientJob:
         cell, api = self.order.cell, self.host.engine.api
+        asked = cell.workload
+        # The client takes nothing else so far.
+        assert asked.concurrency is not None
+        assert isinstance(asked.input_tokens, int)
+        assert isinstance(asked.output_tokens, int)
         return ClientJob(
             trial=self.order.trial,
             node=self.node,
             url=self.host.base_url,
             model=self.host.facts.served_name,
             spool=str(self.spool),
-            concurrency=cell.workload.concurrency,
-            input_tokens=cell.workload.input_tokens,
-            output_tokens=cell.workload.output_tokens,
+            concurrency=asked.concurrency,
+            input_tokens=asked.input_tokens,
+            output_tokens=asked.output_tokens,
             vocab_size=self.order.vocab_size,
             workload_seed=cell.workload.seed,
             prompt_seed=self.order.prompt_seed,
