@@ -128,8 +128,7 @@ class Answer:
         except BrokenStream as error:
             self.fail("broken", str(error))
             return
-        status, error = self._verdict()
-        self._settle(status, error)
+        self._settle(*self._verdict())
 
     def lost(self, error: BaseException | None) -> None:
         """Take the end of the connection before that of the HTTP message."""

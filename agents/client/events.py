@@ -132,28 +132,22 @@ class StreamReader:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BrokenStream(f"not an event: {payload[:80]!r}") from error
         self.events += 1
-        if event.error is not None:
-            self.error = msgspec.json.encode(event.error).decode()[:ERROR_KEPT]
-        elif event.object == "error":
-            self.error = payload.decode(errors="replace")[:ERROR_KEPT]
-        count = None
-        if event.timings is not None:
-            count = self._timings(event.timings)
-        usage = event.usage
-        if usage is not None:
-            told = usage.completion_tokens
-            if told is not None:
-                if self.completion_tokens is not None and told < self.completion_tokens:
-                    self.went_back = f"the usage count went back from {self.completion_tokens} to {told}"
-                self.completion_tokens = told
-                # An event without choices only sums up: its tokens came before it.
-                if event.choices:
-                    count = told
-            self._usage(usage)
+        if event.error is not None or event.object == "error":
+            self._note_error(event, payload)
+        count = self._timings(event.timings) if event.timings is not None else None
+        if event.usage is not None:
+            told = self._usage(event.usage)
+            # An event without choices only sums up: its tokens came before it.
+            if event.choices and told is not None:
+                count = told
         if count is not None and count > self.seen:
             self.seen = count
         if event.choices and event.choices[0].finish_reason:
             self.finish_reason = event.choices[0].finish_reason
+
+    def _note_error(self, event: _Event, payload: bytes) -> None:
+        said = payload if event.error is None else msgspec.json.encode(event.error)
+        self.error = said.decode(errors="replace")[:ERROR_KEPT]
 
     def _timings(self, timings: _Timings) -> int | None:
         if timings.cache_n is not None:
@@ -164,7 +158,12 @@ class StreamReader:
             self.went_back = f"the count of timings went back from {self.seen} to {timings.predicted_n}"
         return timings.predicted_n
 
-    def _usage(self, usage: _Usage) -> None:
+    def _usage(self, usage: _Usage) -> int | None:
+        told = usage.completion_tokens
+        if told is not None:
+            if self.completion_tokens is not None and told < self.completion_tokens:
+                self.went_back = f"the usage count went back from {self.completion_tokens} to {told}"
+            self.completion_tokens = told
         if usage.prompt_tokens is not None:
             self.prompt_tokens = usage.prompt_tokens
         if usage.reasoning_tokens is not None:
@@ -178,3 +177,4 @@ class StreamReader:
                 self.reasoning_tokens = details.reasoning_tokens
             if details.accepted_prediction_tokens is not None:
                 self.accepted_draft_tokens = details.accepted_prediction_tokens
+        return told

@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from joulemark.agents.client.answer import RESENT, Answer
+from joulemark.agents.client.answer import Answer
 from joulemark.agents.client.connections import Connections
 from joulemark.workloads.traffic import Request
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+UNSENT = "not sent before the trial ended"
 SWEEP_S = 0.1
 _encode = msgspec.json.Encoder().encode
 
@@ -38,7 +39,7 @@ class Sender:
     request_timeout_s: float
     stall_timeout_s: float
     keep: Callable[[Answer], None]
-    pending: set[Answer] = field(default_factory=set)
+    pending: dict[Answer, asyncio.Task[Any]] = field(default_factory=dict)
     resent: int = 0
 
     def __post_init__(self) -> None:
@@ -60,15 +61,35 @@ class Sender:
     async def send(self, prepared: Prepared, scheduled_ns: int) -> Answer:
         """Send it now and return its answer, whatever became of it; cancellation ends it as ``cancelled``."""
         answer = Answer(prepared.request, scheduled_ns)
-        self.pending.add(answer)
+        task = asyncio.current_task()
+        assert task is not None
+        self.pending[answer] = task
         try:
             await self._exchange(answer, prepared.payload)
         except asyncio.CancelledError:
-            answer.fail("cancelled", "ended with the trial" if answer.sent_ns else "not sent before the trial ended")
-        finally:
-            self.pending.discard(answer)
-            self.keep(answer)
+            answer.fail("cancelled", "ended with the trial" if answer.sent_ns else UNSENT)
+            # It was this request that was called off, not the one who asked for it.
+            task.uncancel()
+        del self.pending[answer]
+        self.keep(answer)
         return answer
+
+    def give_up(self, prepared: Prepared, scheduled_ns: int) -> None:
+        """Keep a request that was due and can no more be sent."""
+        answer = Answer(prepared.request, scheduled_ns)
+        answer.fail("cancelled", UNSENT)
+        self.keep(answer)
+
+    def recall(self, *, sent: bool = False) -> None:
+        """Call off what waits to be sent; also what is in flight, where ``sent``."""
+        for answer, task in list(self.pending.items()):
+            if sent or answer.sent_ns is None:
+                task.cancel()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens received so far of answers that have not ended."""
+        return sum(answer.reader.seen for answer in self.pending)
 
     async def sweep(self) -> None:
         """End answers that take too long, until cancelled."""
@@ -110,6 +131,3 @@ class Sender:
             what = "nothing more" if answer.status_code else "nothing"
             return f"{what} came for {self.stall_timeout_s:g} s"
         return None
-
-
-__all__ = ["CHAT", "COMPLETIONS", "RESENT", "Prepared", "Sender"]
