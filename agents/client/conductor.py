@@ -45,7 +45,8 @@ LEAD_US = 50_000
 REPORT_S = 0.5
 LISTEN_S = 0.05
 GRACE_S = 30.0
-FAILED_IN_A_ROW_AT_LEAST = 20
+FAILED_PER_STREAM, FAILED_AT_LEAST, FAILED_IN_OPEN_LOOP = 2, 6, 20
+"""More failures in a row than this, with no answer between them, end the load."""
 SEARCH_STREAMS_AT_MOST = 1024
 """Where nothing else bounds the search."""
 
@@ -222,7 +223,8 @@ class Conductor:
             raise GivenUp(Broken(f"the load client ended without a result (exit code {code})"))
 
     def _failures_allowed(self) -> int:
-        return max(FAILED_IN_A_ROW_AT_LEAST, 2 * (self.job.workload.concurrency or 0))
+        streams = self.job.workload.concurrency
+        return FAILED_IN_OPEN_LOOP if streams is None else max(FAILED_AT_LEAST, FAILED_PER_STREAM * streams)
 
     def _tell_progress(self, phase: str, left_s: float) -> None:
         now, tokens = time.monotonic(), sum(self._tokens.values())

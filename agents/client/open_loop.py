@@ -65,7 +65,7 @@ class OpenLoop:
             if self._end_ns is not None:
                 self.sender.give_up(prepared, due_ns)
                 return
-            answer = await self.sender.send(prepared, due_ns)
+            answer = await self.sender.send(prepared, due_ns, owed=True)
             pause_s = prepared.request.pause_s
             if pause_s is None or answer.status == "cancelled":
                 return

@@ -58,8 +58,11 @@ class Sender:
         )
         return Prepared(request, b"%s%d\r\n\r\n%s" % (self._heads[CHAT if chat else COMPLETIONS], len(body), body))
 
-    async def send(self, prepared: Prepared, scheduled_ns: int) -> Answer:
-        """Send it now and return its answer, whatever became of it; cancellation ends it as ``cancelled``."""
+    async def send(self, prepared: Prepared, scheduled_ns: int, *, owed: bool = False) -> Answer:
+        """Send it now and return its answer, whatever became of it; cancellation ends it as ``cancelled``.
+
+        One that could not even be sent is only kept where it is ``owed`` to a schedule.
+        """
         answer = Answer(prepared.request, scheduled_ns)
         task = asyncio.current_task()
         assert task is not None
@@ -71,7 +74,8 @@ class Sender:
             # It was this request that was called off, not the one who asked for it.
             task.uncancel()
         del self.pending[answer]
-        self.keep(answer)
+        if owed or answer.sent_ns is not None or answer.status != "cancelled":
+            self.keep(answer)
         return answer
 
     def give_up(self, prepared: Prepared, scheduled_ns: int) -> None:

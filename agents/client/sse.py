@@ -57,8 +57,9 @@ class EventSplitter:
             self._begun = True
             line = line.removeprefix(BOM)
         if not line:
-            if self._data:
-                events.append((self._kind, b"\n".join(self._data)))
+            data = b"\n".join(self._data)
+            if data:
+                events.append((self._kind, data))
             self._data, self._kind = [], b""
             return
         field, _, value = line.partition(b":")

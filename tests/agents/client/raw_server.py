@@ -69,8 +69,6 @@ class RawServer:
     tls: ssl.SSLContext | None = None
     asked: list = field(default_factory=list)
     connections: int = 0
-    most_at_once: int = 0
-    _open: int = 0
 
     def __enter__(self):
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -89,13 +87,12 @@ class RawServer:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
         with self._lock:
             self.connections += 1
-            self._open += 1
-            self.most_at_once = max(self.most_at_once, self._open)
         with contextlib.suppress(OSError, ssl.SSLError):
             if self.tls:
                 connection = self.tls.wrap_socket(connection, server_side=True)
@@ -106,8 +103,6 @@ class RawServer:
                     break
         with contextlib.suppress(OSError):
             connection.close()
-        with self._lock:
-            self._open -= 1
 
     def _read(self, connection, count):
         data = b""

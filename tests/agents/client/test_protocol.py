@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def test_whole_answers(tmp_path, answer, kept):
         (says(HEAD, event(token(1)), close=True), "broken", "after 1 tokens"),
         (says(HEAD, event(token(1)), LAST), "broken", "without [DONE]"),
         (says(HEAD, event({"choices": [{"text": "x"}]}), event(b"[DONE]"), LAST), "broken", "no usage"),
-        (says(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"ok\": true}"[:-1]), "broken", "no event came, only"),
+        (says(b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"ok": true}'[:-1]), "broken", "no event came, only"),
         (says(close=True), "broken", "before any answer"),
         (says(HEAD, event(token(1)), event(token(4, finish_reason="stop")), final(4), LAST), "truncated", "4 of 6"),
     ],
@@ -196,7 +197,8 @@ def test_a_fresh_connection_that_closes_is_not_tried_again(tmp_path):
 def test_a_server_that_announces_keep_alive_and_closes(tmp_path):
     _, rows, server = served(tmp_path, says(whole(), close=True), reuse_connections=False)
     assert {(r["status"], r["error"]) for r in rows} == {("ok", None)}
-    assert server.connections == len(rows)
+    # One that was made when the window ended carries nothing.
+    assert len(rows) <= server.connections <= len(rows) + 2
     assert all("connection: close" in a.head.lower() for a in server.asked)
 
 
@@ -209,7 +211,9 @@ def test_nobody_listens(tmp_path):
     assert {r["status"] for r in rows} == {"broken"}
 
 
-@pytest.mark.parametrize("url", ["ftp://x/", "http://", "http://a b/", "http://u:p@h/", "http://h/?q=1", "http://h:0x/"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x/", "http://", "http://a b/", "http://u:p@h/", "http://h/?q=1", "http://h:0x/"]
+)
 def test_urls_that_are_none(tmp_path, url):
     result, _ = run(url, tmp_path)
     assert isinstance(result, Broken)
@@ -264,11 +268,20 @@ def test_no_proxy_stands_between(tmp_path, monkeypatch):
 
 
 def test_never_more_connections_than_allowed(tmp_path):
-    result, rows, server = served(
-        tmp_path, says(b"", whole()), Workload(7, 6, 8), max_connections=3, reuse_connections=False
-    )
-    assert {r["status"] for r in rows} <= {"ok", "cancelled"}
-    assert server.most_at_once <= 3
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def answer(connection, _):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.01)
+        with lock:
+            now[0] -= 1
+        connection.sendall(whole())
+
+    result, rows, _ = served(tmp_path, answer, Workload(7, 6, 8), max_connections=3, reuse_connections=False)
+    assert {r["status"] for r in rows} == {"ok"}
+    assert most[0] == 3
     assert "not_steady" in result.reasons
 
 
@@ -345,4 +358,4 @@ def test_chat_messages_go_to_the_chat_api(tmp_path):
     assert "prompt" not in server.asked[0].body
     assert "ignore_eos" not in server.asked[0].body
     assert {(r["status"], r["output_tokens"], sum(r["chunk_tokens"])) for r in rows} == {("ok", 5, 5)}
-    assert all(len(r["chunk_dt_us"]) == 2 for r in rows)
+    assert {len(r["chunk_dt_us"]) for r in rows} <= {1, 2}
