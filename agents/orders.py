@@ -8,6 +8,7 @@ from typing import Any
 from joulemark.warehouse.schema.trial import ClientHealth, EngineRecord, NodePart, Trace
 from joulemark.workloads.cell import Cell, Deployment
 from joulemark.workloads.meters import MeterSource
+from joulemark.workloads.traffic.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,13 @@ class StartResult:
 
 @dataclass(frozen=True)
 class TrialOrder:
-    """Run one trial on the running engine."""
+    """Run one trial on the running engine. ``tables`` hold the files that its workload names by their digests."""
 
     trial: str
     cell: Cell
     vocab_size: int
     prompt_seed: int
+    tables: Tables = field(default_factory=Tables)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from joulemark.workloads.cell import Cell, Deployment
+from joulemark.workloads.engines.catalogue import slots_of
+from joulemark.workloads.words import lengths_in_words, load_in_words
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class Wanted:
 class Group:
     """One engine start and the trials that it serves, repeats interleaved.
 
-    ``slots`` is the highest concurrency of the deployment's cells and ``context_tokens`` their longest prompt plus
-    answer, over all cells of the sweep, so that a resumed group starts the engine as the first run did.
+    ``slots`` is the most requests that any of the deployment's cells has the engine work on at the same time, and
+    ``context_tokens`` their longest prompt plus answer, over all cells of the sweep, so that a resumed group starts the
+    engine as the first run did.
     """
 
     deployment: Deployment
@@ -62,8 +65,8 @@ def groups(cells: Sequence[Cell], repeats: int, starts: int, have: Collection[tu
                     Group(
                         deployment=same[0].deployment,
                         start=start,
-                        slots=max(c.workload.concurrency for c in same),
-                        context_tokens=max(c.workload.input_tokens + c.workload.output_tokens for c in same),
+                        slots=max(slots_of(c) for c in same),
+                        context_tokens=max(c.workload.context_tokens for c in same),
                         trials=trials,
                     )
                 )
@@ -74,7 +77,8 @@ def label(cell: Cell) -> str:
     """Return a short name of a cell for people."""
     d, w = cell.deployment, cell.workload
     size = f" tp{d.parallel.tensor}" if d.parallel.tensor > 1 else ""
-    return f"{d.model.name} {d.quantization} {d.engine.name}{size} {w.input_tokens}+{w.output_tokens} c{w.concurrency}"
+    load = load_in_words(w) if w.open_loop else f"c{w.concurrency}"
+    return f"{d.model.name} {d.quantization} {d.engine.name}{size} {lengths_in_words(w, '+')} {load}"
 
 
 def _by_deployment(cells: Sequence[Cell]) -> list[list[Cell]]:

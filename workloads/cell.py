@@ -10,8 +10,35 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from joulemark.warehouse.schema.identity import content_id
+from joulemark.workloads.workload import (
+    Arrivals,
+    Conversation,
+    Length,
+    Load,
+    Prefix,
+    Scalar,
+    Stretch,
+    Trace,
+    Workload,
+)
 
-Scalar = str | int | float | bool | None
+__all__ = [
+    "Arrivals",
+    "Cell",
+    "Conversation",
+    "Deployment",
+    "EngineRef",
+    "Length",
+    "Load",
+    "ModelRef",
+    "Parallel",
+    "Prefix",
+    "Scalar",
+    "Stretch",
+    "Trace",
+    "WindowPolicy",
+    "Workload",
+]
 
 
 @dataclass(frozen=True)
@@ -51,18 +78,6 @@ class Parallel:
     def devices(self) -> int:
         """Devices that one deployment needs."""
         return self.tensor * self.pipeline * self.data
-
-
-@dataclass(frozen=True)
-class Workload:
-    """What is asked of the engine. ``request`` holds extra request parameters as the engine's API names them."""
-
-    input_tokens: int
-    output_tokens: int
-    concurrency: int
-    arrivals: str = "closed"
-    seed: int = 0
-    request: dict[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,7 @@ class Cell:
 
         Keys: model, quantization, kv_type, engine, accelerator, parallel, power_limit_w, workload, window.
         """
-        return {**asdict(self.deployment), "workload": asdict(self.workload), "window": asdict(self.window)}
+        return {**asdict(self.deployment), "workload": self.workload.factors, "window": asdict(self.window)}
 
     @property
     def cell_id(self) -> str:

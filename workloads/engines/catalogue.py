@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from joulemark.warehouse.errors import BadInput
-from joulemark.workloads.cell import Deployment
+from joulemark.workloads.cell import Cell, Deployment
 from joulemark.workloads.engines.adapter import Engine
 from joulemark.workloads.engines.llamacpp import LlamaCpp
 from joulemark.workloads.engines.sglang import Sglang
@@ -19,6 +19,8 @@ class KnownEngine(Engine, Protocol):
     quantizations: tuple[str, ...]
     kv_types: tuple[str, ...]
     default_kv_type: str
+    default_slots: int
+    """Requests that it is made ready to work on at the same time where no concurrency says so."""
 
     def argument_name(self, key: str) -> str:
         """Return an engine argument in the one spelling that identity is made of."""
@@ -40,6 +42,12 @@ def engine_named(name: str) -> KnownEngine:
     if name not in _ENGINES:
         raise BadInput(f"no engine is called {name!r}: {suggestion(name, _ENGINES)}")
     return _ENGINES[name]
+
+
+def slots_of(cell: Cell) -> int:
+    """Return how many requests the engine is to work on at the same time."""
+    workload = cell.workload
+    return workload.concurrency or workload.max_in_flight or engine_named(cell.deployment.engine.name).default_slots
 
 
 def default_version(name: str, on_cpu: bool) -> str:

@@ -92,6 +92,8 @@ class LlamaCpp:
     quantizations: tuple[str, ...] = quantizations_of("gguf")
     kv_types: tuple[str, ...] = tuple(_KV_TYPES)
     default_kv_type: str = "f16"
+    # Each slot has a cache of its own for the whole context, which is there from the start.
+    default_slots: int = 32
 
     def argument_name(self, key: str) -> str:
         """Return an argument as llama.cpp spells it: with underscores."""

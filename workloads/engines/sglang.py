@@ -94,6 +94,7 @@ class Sglang:
     quantizations: tuple[str, ...] = quantizations_of("hf")
     kv_types: tuple[str, ...] = tuple(_KV_TYPES)
     default_kv_type: str = "auto"
+    default_slots: int = 256
 
     def argument_name(self, key: str) -> str:
         """Return an argument as SGLang spells it: with hyphens."""

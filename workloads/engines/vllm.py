@@ -77,6 +77,7 @@ class Vllm:
     quantizations: tuple[str, ...] = quantizations_of("hf")
     kv_types: tuple[str, ...] = tuple(_KV_TYPES)
     default_kv_type: str = "auto"
+    default_slots: int = MAX_NUM_SEQS_AT_LEAST
 
     def argument_name(self, key: str) -> str:
         """Return an argument as vLLM spells it: with hyphens."""

@@ -16,6 +16,7 @@ from joulemark.workloads.matrix.matching import excludes
 from joulemark.workloads.matrix.points import axis_rank, product
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.sweep.model import Exclusion, Sweep
+from joulemark.workloads.words import lengths_in_words, load_in_words
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def describe(cell: Cell) -> str:
     """Return a short line that names a cell to a person."""
     workload = cell.workload
     request = [f"{key}={value}" for key, value in workload.request.items()]
-    lengths = f"{workload.input_tokens}/{workload.output_tokens} tokens"
-    return " ".join([describe_deployment(cell.deployment), lengths, *request, f"x{workload.concurrency}"])
+    words = [describe_deployment(cell.deployment), f"{lengths_in_words(workload)} tokens", *request]
+    return " ".join([*words, load_in_words(workload)])
 
 
 def describe_deployment(deployment: Deployment) -> str:
