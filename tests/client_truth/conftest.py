@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripted_server"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "warehouse"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from script_file import Script
 from server_process import NoCompiler, ScriptedServer, build
@@ -20,7 +22,7 @@ def program(tmp_path_factory):
         pytest.skip(str(error))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def playing(program, tmp_path_factory):
     """Run a server that plays these answers; more words are those of Script."""
 
@@ -30,3 +32,11 @@ def playing(program, tmp_path_factory):
             yield server
 
     return play
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_clock(tmp_path_factory):
+    """Give the client and the test one node clock, and leave the user's alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JOULEMARK_HOME", str(tmp_path_factory.mktemp("home")))
+        yield

@@ -171,7 +171,7 @@ def test_a_stall_lasts_until_the_client_leaves(playing):
 
 
 def test_a_client_that_does_not_read_is_told_from_a_late_server(playing):
-    big = Answer(tuple(Step(0.0, text="x" * 200_000) for _ in range(100)))
+    big = Answer(tuple(Step(0.0, text="x" * 200_000) for _ in range(40)))
     with playing(big) as server, socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(REQUEST % (b"completions", 2, b"{}"))
         time.sleep(0.3)
