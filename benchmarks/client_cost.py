@@ -3,10 +3,10 @@
     python benchmarks/client_cost.py --cache FOLDER [--repeats 2]
 
 Every client gets the same concurrency, number of requests and chunks per answer, and one core of its own; the server
-(tests/scripted_server, which a C compiler builds) has another. CPU time is that of the client's whole process tree, user
-and system, from the first request to the last chunk: neither its start nor its report counts. Clients get usage on every
-chunk where they ask for it, as from vLLM: joulemark and GuideLLM do. Others are installed below FOLDER (some GB) where
-they are not there yet. Ends with 1 where a limit is missed.
+(tests/scripted_server, which a C compiler builds) has another. CPU time is that of the client's whole tree, user and
+system, from the first request to the last chunk: neither its start nor its report counts. As from vLLM, usage is on
+every chunk for those who ask for it: joulemark and GuideLLM do. Other clients are installed below FOLDER (some GB)
+where they are not there yet. Ends with 1 where a limit is missed.
 """
 
 from __future__ import annotations
