@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ EVERY_S = 0.1
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+@cache
 def cores() -> tuple[int, int]:
     """Return the core for the server and for this process, and the one for the client. Ends where there is one only."""
     allowed = sorted(os.sched_getaffinity(0))
@@ -44,10 +46,12 @@ def spread(chunks: int, gap_s: float, ttft_s: float, phases: int = 20) -> list[A
 
 
 @contextmanager
-def serving(folder: Path, program: Path, answers: Sequence[Answer], core: int) -> Iterator[ScriptedServer]:
+def serving(
+    folder: Path, program: Path, answers: Sequence[Answer], core: int, *, bodies: bool = False
+) -> Iterator[ScriptedServer]:
     """Run the scripted server on one core; chunks tell their usage to those who ask for it."""
     folder.mkdir(parents=True, exist_ok=True)
-    script = Script(answers, order=range(len(answers)), as_asked=True, keep_bodies=False)
+    script = Script(answers, order=range(len(answers)), as_asked=True, keep_bodies=bodies)
     with ScriptedServer(folder, program, script, core=core) as server:
         yield server
 
@@ -69,8 +73,8 @@ class Ran:
         return float(after - before)
 
 
-def run_on(core: int, command: Sequence[str], environment: Mapping[str, str], limit_s: float) -> Ran:
-    """Run a command and all it starts on one core, and watch its CPU time. Ends it after ``limit_s`` seconds."""
+def run_on(core: int | str, command: Sequence[str], environment: Mapping[str, str], limit_s: float) -> Ran:
+    """Run a command and all it starts on one core, or several ("0,1"); watch its CPU time, end it after ``limit_s``."""
     child = subprocess.Popen(
         ["taskset", "-c", str(core), *command],
         env=dict(environment),
