@@ -168,9 +168,9 @@ def test_garbage_is_a_broken_stream(garbage):
 
 def test_an_event_without_end_is_a_broken_stream():
     reader = StreamReader()
+    reader.feed(b"x" * EVENT_BYTES_AT_MOST)
     with pytest.raises(BrokenStream, match="bytes"):
-        for _ in range(EVENT_BYTES_AT_MOST // (1 << 20) + 1):
-            reader.feed(b"x" * (1 << 20))
+        reader.feed(b"x")
 
 
 @pytest.mark.parametrize(
