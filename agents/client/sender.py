@@ -137,7 +137,7 @@ class Sender:
             return None
         if now_ns - answer.sent_ns > self.request_timeout_s * 1e9:
             return f"no whole answer in {self.request_timeout_s:g} s"
-        if now_ns - answer.last_read_ns > self.stall_timeout_s * 1e9:
+        if now_ns - (answer.now_ns or answer.sent_ns) > self.stall_timeout_s * 1e9:
             what = "nothing more" if answer.status_code else "nothing"
             return f"{what} came for {self.stall_timeout_s:g} s"
         return None
