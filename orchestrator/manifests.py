@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from joulemark.agents.orders import NodeFacts, StartResult, TrialResult
@@ -10,6 +10,7 @@ from joulemark.orchestrator.plan import Wanted
 from joulemark.warehouse.schema.identity import device_set_id, trial_id
 from joulemark.warehouse.schema.trial import EngineRecord, NodePart, TrialManifest
 from joulemark.workloads.models.facts import ModelFacts
+from joulemark.workloads.traffic.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class SweepFacts:
     repeats: int
     starts: int
     models: dict[str, ModelFacts | None]
+    tables: Tables = field(default_factory=Tables)
+    """The files that workloads name."""
 
 
 def name_of(trial: Wanted, node: str, devices: tuple[str, ...], attempt: int) -> str:

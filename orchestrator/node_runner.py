@@ -16,6 +16,7 @@ from joulemark.orchestrator.retries import ATTEMPTS, again
 from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
 from joulemark.warehouse.schema.trial import EngineRecord, TrialManifest
 from joulemark.workloads.engines.catalogue import engine_named
+from joulemark.workloads.traffic.make import files_of
 
 UNKNOWN_VOCABULARY = 1000
 """Token ids that every model has, for models whose vocabulary is not known."""
@@ -102,7 +103,8 @@ class NodeRunner:
         name = name_of(trial, self.node.node, self._devices, attempt)
         seed = (trial.start << 20) + (trial.repeat << 10) + attempt
         vocabulary = facts.vocab if facts is not None else UNKNOWN_VOCABULARY
-        return self.agent.run_trial(TrialOrder(name, trial.cell, vocabulary, seed))
+        tables = self.sweep.tables.only(files_of(trial.cell.workload))
+        return self.agent.run_trial(TrialOrder(name, trial.cell, vocabulary, seed, tables))
 
     def _not_started(self, trial: Wanted, start: StartResult) -> TrialResult:
         result = not_started(trial, self.node, start)

@@ -41,7 +41,8 @@ class SweepWork:
     def facts(self) -> SweepFacts:
         """What all its trials share."""
         measure = self.sweep.measure
-        return SweepFacts(self.sweep.name, measure.repeats, measure.starts, dict(self.expansion.facts))
+        expansion = self.expansion
+        return SweepFacts(self.sweep.name, measure.repeats, measure.starts, dict(expansion.facts), expansion.tables)
 
     @property
     def estimate(self) -> Estimate:

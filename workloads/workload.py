@@ -18,7 +18,8 @@ class Length:
     ``kind`` says which other fields count: ``uniform`` (none: all whole numbers from least to most alike), ``normal``
     (mean, stdev), ``lognormal`` (mean and stdev, or median and p90, of the lengths themselves), ``table`` (a column of
     the file ``table``; two lengths from one file are taken from one row), ``trace`` and ``prompts`` (those of the
-    workload's trace or own prompts). For ``prompts`` as input, ``most`` is what the engine is made ready for.
+    workload's trace or own prompts). For ``prompts``, ``most`` of the input is what the engine is made ready for, and
+    ``otherwise`` is the answer length of lines that give none.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Length:
     p90: float | None = None
     table: str | None = None
     column: str | None = None
+    otherwise: int | None = None
 
 
 @dataclass(frozen=True)

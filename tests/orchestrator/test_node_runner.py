@@ -12,7 +12,8 @@ from joulemark.orchestrator.progress import Progress
 from joulemark.orchestrator.retries import ATTEMPTS, WORTH_A_RETRY, again
 from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
-from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, WindowPolicy, Workload
+from joulemark.workloads.cell import Cell, Deployment, EngineRef, Length, ModelRef, Parallel, WindowPolicy, Workload
+from joulemark.workloads.traffic.tables import Tables, digest_of
 
 HOPELESS = {name for name, (_, retry) in FAILURE_CLASSES.items() if not retry}
 NODE = NodeFacts("n", "boot", 5, "cpu", 2, 1, (), (), None, {}, {"joulemark": "0"})
@@ -97,6 +98,24 @@ def test_one_start_serves_all_trials_and_the_engine_is_down_at_the_end():
     assert (now.valid, now.failed, now.invalid) == (4, 0, 0)
     assert len({m.trial for m in manifests}) == 4
     assert [m.trial for m in manifests] == [c for c in agent.calls if c not in ("start", "stop")]
+
+
+def test_the_files_of_a_workload_go_with_its_trials_and_no_others():
+    sent = []
+
+    class Keeper(FakeAgent):
+        def run_trial(self, order):
+            sent.append(order)
+            return super().run_trial(order)
+
+    files = {digest_of(data): data for data in (b"n\n5\n", b"other")}
+    own = Workload(Length("table", 1, 5, table=digest_of(b"n\n5\n"), column="n"), 5, 1)
+    deployment = cells(1)[0].deployment
+    wanted = groups([Cell(deployment, w, WindowPolicy(1.0, 2.0)) for w in (own, Workload(10, 5, 1))], 1, 1, ())
+    facts = SweepFacts("sweep", 1, 1, {"m": None}, Tables(files))
+    progress = Progress("sweep", wanted=2, had=0, expected_trial_s=1.0)
+    NodeRunner(Keeper(), NODE, facts, lambda _: (), {}, progress, [].append, threading.Event()).run(wanted[0], ())
+    assert [dict(order.tables.files) for order in sent] == [{digest_of(b"n\n5\n"): b"n\n5\n"}, {}]
 
 
 def test_a_dead_engine_is_started_again_and_both_attempts_have_manifests():

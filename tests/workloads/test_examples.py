@@ -17,6 +17,7 @@ from joulemark.workloads.sweep import load_sweep, parse_sweep
 from joulemark.workloads.sweep.presets import PRESETS as WORKLOADS
 from joulemark.workloads.sweep.read import KEYS, SLO_KEYS
 from joulemark.workloads.sweep.values import PLAIN_AXES
+from joulemark.workloads.sweep.workload_fields import ARRIVALS, STOPS, WORKLOAD_FIELDS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "workloads" / "examples").glob("*.yaml"))
@@ -46,23 +47,33 @@ def test_vllm_on_the_cpu_asks_only_for_what_runs():
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_every_block_of_the_reference_is_read(number):
+def test_every_block_of_the_reference_is_read(number, tmp_path):
     block = BLOCKS[number]
     if "\ncurrency:" in block:
         assert parse_site(block, "docs/sweep-file.md").name
         return
     head = "" if "schema:" in block else "schema: 1\nname: block\n"
-    matrix = "" if "matrix:" in block else "matrix: {model: qwen3-8b, engine: [vllm, sglang], concurrency: [1, 8]}\n"
+    concurrency = "" if re.search("rate:|load:", block) else ", concurrency: [1, 8]"
+    matrix = "" if "matrix:" in block else f"matrix: {{model: qwen3-8b, engine: [vllm, sglang]{concurrency}}}\n"
     needs = "" if "workload:" in block else "workload: {input_tokens: 96, output_tokens: 48}\n"
-    expansion = expand(parse_sweep(head + matrix + needs + block, "docs/sweep-file.md"))
+    _files(block, tmp_path)
+    expansion = expand(parse_sweep(head + matrix + needs + block, "docs/sweep-file.md", tmp_path))
     assert expansion.cells
     assert expansion.warnings == ()
 
 
+def _files(block, folder):
+    """Make the traces that a block names: an hour with a request a second."""
+    for name in re.findall(r"file: ([\w.]+csv)", block):
+        rows = "".join(f"2023-11-16 18:{m:02}:{s:02}.5,374,44\n" for m in range(60) for s in range(60))
+        (folder / name).write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}")
+
+
 def test_the_reference_holds_blocks_and_names_everything():
     assert len(BLOCKS) >= 10
-    words = (*KEYS, *SLO_KEYS, *PLAIN_AXES, *QUANTIZATIONS, *KV_TYPES, *WORKLOADS)
+    words = (*KEYS, *SLO_KEYS, *PLAIN_AXES, *QUANTIZATIONS, *KV_TYPES, *WORKLOADS, *ARRIVALS, *STOPS)
     missing = [word for word in words if f"`{word}`" not in REFERENCE]
+    missing += [word for word in WORKLOAD_FIELDS if not re.search(rf"`{word}[`:]", REFERENCE)]
     assert missing == []
 
 

@@ -156,10 +156,6 @@ def test_environment_paths_start_at_the_file(tmp_path):
         ("matrix: {model: {name: x/y, weights: fake}}", "'fake' is no kind of weights"),
         ("matrix: {model: x/y, workload: chatt}", "'chatt' is no workload preset: did you mean chat?"),
         ("matrix: {model: x/y, workload: {input_tokens: 0}}", "input_tokens must be at least 1"),
-        (
-            "matrix: {model: x/y, workload: {arrivals: poisson}}",
-            "arrivals 'poisson' is not there yet; only 'closed' is",
-        ),
         ("matrix: {model: x/y, power_limit_w: high}", "expected power_limit_w in watts, a whole number"),
         ("matrix: {model: x/y}\nexclude: [{}]", "an empty exclude entry would exclude everything"),
         ("matrix: {model: x/y}\nexclude: [{modle: x}]", "s.yaml:5:12: unknown axis 'modle'"),

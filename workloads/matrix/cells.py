@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from joulemark.warehouse.errors import UnknownModel
-from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, Scalar, WindowPolicy, Workload
+from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, Scalar, WindowPolicy
 from joulemark.workloads.engines.catalogue import (
     KnownEngine,
     default_version,
@@ -17,14 +16,18 @@ from joulemark.workloads.engines.catalogue import (
     online_method,
     refusal,
 )
+from joulemark.workloads.matrix.files import Files
 from joulemark.workloads.matrix.points import Point
+from joulemark.workloads.matrix.workload import Asked, make_workload
 from joulemark.workloads.models.catalogue import catalogue
 from joulemark.workloads.models.checkpoint import precision_of_config
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.models.generated import generated_quantizations
 from joulemark.workloads.models.resolve import local_config, resolve_model
 from joulemark.workloads.precision import UNQUANTIZED, quantizations_of
-from joulemark.workloads.sweep.model import EngineAsk, EngineSettings, ModelAsk, Sweep, WorkloadAsk
+from joulemark.workloads.sweep.model import Axis, EngineAsk, EngineSettings, ModelAsk, Sweep
+from joulemark.workloads.sweep.values import LINK, LOAD_AXES
+from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
 DEFAULT_ENGINE = "llamacpp"
 
@@ -41,6 +44,8 @@ class Candidate:
     model: ModelRef
     facts: ModelFacts | None
     refused: str | None
+    asked: Asked
+    """The workload as the sweep file has it."""
 
 
 class CellMaker:
@@ -49,6 +54,8 @@ class CellMaker:
     def __init__(self, sweep: Sweep, any_accelerator: str) -> None:
         self.sweep = sweep
         self.any_accelerator = any_accelerator
+        self.files = Files(sweep.folder)
+        self._places = {a.name: a.where for a in sweep.axes} | {k: a.where for a in sweep.axes for k in _linked(a)}
         self._models: dict[ModelAsk, tuple[ModelRef, ModelFacts | None]] = {}
 
     def model(self, ask: ModelAsk) -> tuple[ModelRef, ModelFacts | None]:
@@ -93,14 +100,34 @@ class CellMaker:
             parallel=point.get("parallel", Parallel()),
             power_limit_w=point.get("power_limit_w"),
         )
-        measure = self.sweep.measure
-        cell = Cell(deployment, _workload(self.sweep.workload, point), WindowPolicy(measure.warmup_s, measure.window_s))
+        window = WindowPolicy(self.sweep.measure.warmup_s, self.sweep.measure.window_s)
+        asked = self._asked(point)
+        cell = Cell(deployment, make_workload(asked, window, self.files), window)
         if on_cpu and not settings.environment and not has_cpu_build(engine.name):
             refused = (
                 f"{engine.name} has no CPU build that joulemark could install; "
                 f"name one of your own: engines: {{{engine.name}: {{environment: PATH}}}}"
             )
-        return Candidate(cell, model, facts, refusal(deployment) or refused)
+        return Candidate(cell, model, facts, refusal(deployment) or refused, asked)
+
+    def _asked(self, point: Point) -> Asked:
+        """Return the workload of ``point``: axes over the value of the axis ``workload``, that over the sweep's own."""
+        ask = point.get("workload", WorkloadAsk({})).over(self.sweep.workload)
+        request = {
+            **ask.request,
+            **{k.removeprefix("request."): v for k, v in point.items() if k.startswith("request.")},
+        }
+        axes = {key: point[key] for key in LOAD_AXES if key in point}
+        places = {**ask.places, **{key: self._places.get(key, self.sweep.source) for key in axes}}
+        return Asked(
+            fields={**ask.fields, **axes},
+            request={key: request[key] for key in sorted(request) if request[key] is not None},
+            where=lambda key: places.get(key, self.sweep.source),
+        )
+
+
+def _linked(axis: Axis) -> set[str]:
+    return {name for value in axis.values for name in value} if axis.name == LINK else set()
 
 
 def default_quantization(model: ModelRef, weights_format: str) -> str:
@@ -157,18 +184,3 @@ def _held(model: ModelRef, quantization: str) -> tuple[str | None, str]:
     if model.source == "path" and not model.location.endswith(".gguf"):
         return precision_of_config(local_config(Path(model.location))), model.location
     return None, model.location
-
-
-def _workload(base: WorkloadAsk, point: Point) -> Workload:
-    ask = point.get("workload", WorkloadAsk({})).over(base)
-    axes = {key.removeprefix("request."): value for key, value in point.items() if key.startswith("request.")}
-    request: dict[str, Any] = {**ask.request, **axes}
-    fields: dict[str, Any] = dict(ask.fields)
-    return Workload(
-        input_tokens=fields["input_tokens"],
-        output_tokens=fields["output_tokens"],
-        concurrency=point.get("concurrency", 1),
-        arrivals=fields.get("arrivals", "closed"),
-        seed=fields.get("seed", 0),
-        request={key: request[key] for key in sorted(request) if request[key] is not None},
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from joulemark.warehouse.errors import BadInput
@@ -16,6 +16,8 @@ from joulemark.workloads.matrix.matching import excludes
 from joulemark.workloads.matrix.points import axis_rank, product
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.sweep.model import Exclusion, Sweep
+from joulemark.workloads.sweep.values import LOAD_AXES
+from joulemark.workloads.traffic.tables import Tables
 from joulemark.workloads.words import lengths_in_words, load_in_words
 
 
@@ -31,6 +33,8 @@ class Expansion:
     excluded: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     facts: Mapping[str, ModelFacts]
+    tables: Tables = field(default_factory=Tables)
+    """The files that its workloads name."""
 
 
 def expand(sweep: Sweep, *, any_accelerator: str = "any") -> Expansion:
@@ -62,7 +66,7 @@ def expand(sweep: Sweep, *, any_accelerator: str = "any") -> Expansion:
         what, why = next(iter(excluded))
         raise BadInput(f"{sweep.source}: no cell is left; the first that went: {what}: {why}")
     _check_commands(sweep, [*ordered, *included])
-    return Expansion((*ordered, *included), tuple(excluded), tuple(warnings), facts)
+    return Expansion((*ordered, *included), tuple(excluded), tuple(warnings), facts, maker.files.tables)
 
 
 def describe(cell: Cell) -> str:
@@ -93,7 +97,7 @@ def describe_parallel(parallel: Parallel) -> str:
 
 def _described_for(exclusion: Exclusion, cell: Cell) -> str:
     """One line per deployment where the entry does not look at what is asked of it."""
-    asked = any(axis in ("workload", "concurrency") or axis.startswith("request.") for axis in exclusion.conditions)
+    asked = any(axis in ("workload", *LOAD_AXES) or axis.startswith("request.") for axis in exclusion.conditions)
     return describe(cell) if asked else describe_deployment(cell.deployment)
 
 
@@ -145,7 +149,8 @@ def _factors(cell: Cell) -> dict[str, str]:
         "accelerator": deployment.accelerator,
         "parallel": repr(deployment.parallel),
         "power_limit_w": deployment.power_limit_w,
-        "workload": [workload.input_tokens, workload.output_tokens, workload.seed, workload.request],
+        "workload": {k: v for k, v in workload.factors.items() if k not in ("arrivals", "load", "concurrency")},
+        "load": [workload.factors["arrivals"], workload.factors.get("load")],
         "concurrency": workload.concurrency,
     }
     found |= {f"engine.{key}": value for key, value in deployment.engine.args.items()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from joulemark.workloads.engines.catalogue import engine_named
 from joulemark.workloads.matrix.cells import Candidate, CellMaker
 from joulemark.workloads.matrix.points import satisfies
 from joulemark.workloads.sweep.model import EngineAsk, Exclusion, ModelAsk, Selection
+from joulemark.workloads.sweep.values import LOAD_AXES
 
 
 def excludes(exclusion: Exclusion, candidate: Candidate, maker: CellMaker) -> bool:
@@ -24,8 +26,10 @@ def _agrees(axis: str, wanted: Any, candidate: Candidate, maker: CellMaker) -> b
         return _is_model(wanted, candidate, maker)
     if axis == "engine":
         return _is_engine(wanted, candidate)
-    if axis in ("parallel", "workload"):
-        return _has_fields(deployment.parallel if axis == "parallel" else candidate.cell.workload, wanted)
+    if axis == "parallel":
+        return _has_fields(asdict(deployment.parallel), wanted)
+    if axis == "workload":
+        return _has_fields(candidate.asked.effective, wanted)
     if axis == "kv_type" and wanted == "auto":
         wanted = engine_named(deployment.engine.name).default_kv_type
     if axis == "accelerator" and wanted == "any":
@@ -34,13 +38,13 @@ def _agrees(axis: str, wanted: Any, candidate: Candidate, maker: CellMaker) -> b
 
 
 def _value(axis: str, candidate: Candidate) -> Any:
-    deployment, workload = candidate.cell.deployment, candidate.cell.workload
+    deployment = candidate.cell.deployment
     kind, _, name = axis.partition(".")
     if kind == "engine":
         return deployment.engine.args.get(engine_named(deployment.engine.name).argument_name(name))
     if kind == "request":
-        return workload.request.get(name)
-    return workload.concurrency if axis == "concurrency" else getattr(deployment, axis)
+        return candidate.asked.request.get(name)
+    return candidate.asked.effective.get(axis) if axis in LOAD_AXES else getattr(deployment, axis)
 
 
 def _is_model(wanted: ModelAsk | Selection, candidate: Candidate, maker: CellMaker) -> bool:
@@ -60,10 +64,10 @@ def _is_engine(wanted: EngineAsk, candidate: Candidate) -> bool:
     return wanted.name == engine.name and wanted.version in (None, engine.version) and args
 
 
-def _has_fields(value: Any, wanted: dict[str, Any]) -> bool:
+def _has_fields(fields: dict[str, Any], wanted: dict[str, Any]) -> bool:
     for key, want in wanted.items():
-        have = getattr(value, key)
-        same = want.items() <= have.items() if isinstance(want, dict) else have == want
+        have = fields.get(key)
+        same = want.items() <= have.items() if isinstance(want, dict) and isinstance(have, dict) else have == want
         if not same:
             return False
     return True

@@ -13,8 +13,8 @@ from joulemark.workloads.sweep.values import (
     axis_value,
     check_axis_name,
     parallel_fields,
-    workload_value,
 )
+from joulemark.workloads.sweep.workload_fields import workload_value
 
 RANGE_LIMIT = 1000
 """A range of more values than this is a slip of the pen."""
@@ -85,7 +85,7 @@ def _point(item: Item, what: str) -> dict[str, Any]:
 
 
 def _is_range(axis: str, item: Item) -> bool:
-    numeric = axis in ("concurrency", "power_limit_w") or axis.startswith(DOTTED)
+    numeric = axis in ("concurrency", "power_limit_w", "rate", "burstiness") or axis.startswith(DOTTED)
     return numeric and isinstance(item.value, dict)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemark.workloads.cell import Scalar
+from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,6 @@ class EngineSettings:
     version: str | None = None
     args: Mapping[str, Scalar] = field(default_factory=dict)
     environment: str | None = None
-
-
-@dataclass(frozen=True)
-class WorkloadAsk:
-    """The fields of a workload that one place of the file gives; others come from the sweep's ``workload``."""
-
-    fields: Mapping[str, Scalar]
-    request: Mapping[str, Scalar] = field(default_factory=dict)
-
-    def over(self, base: WorkloadAsk) -> WorkloadAsk:
-        """Return ``base`` with these fields over it."""
-        return WorkloadAsk({**base.fields, **self.fields}, {**base.request, **self.request})
 
 
 @dataclass(frozen=True)

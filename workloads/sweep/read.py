@@ -11,8 +11,10 @@ from joulemark.workloads.document import Item, check_schema, parse_document, rea
 from joulemark.workloads.engines.catalogue import ENGINE_NAMES
 from joulemark.workloads.nearest import suggestion
 from joulemark.workloads.sweep.axes import read_axes, read_exclusions, read_inclusions
-from joulemark.workloads.sweep.model import Axis, EngineSettings, Measure, Sweep, WorkloadAsk
-from joulemark.workloads.sweep.values import LINK, engine_args, workload_value
+from joulemark.workloads.sweep.model import Axis, EngineSettings, Measure, Sweep
+from joulemark.workloads.sweep.values import LINK, engine_args
+from joulemark.workloads.sweep.workload_fields import workload_value
+from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
 KEYS = ("schema", "name", "matrix", "exclude", "include", "workload", "measure", "slo", "engines")
 SLO_KEYS = tuple(f"{what}_{part}" for what in ("ttft", "itl", "e2e") for part in ("mean", "p50", "p90", "p95", "p99"))
@@ -67,13 +69,15 @@ def _check_models(axes: tuple[Axis, ...], matrix: Item) -> None:
 
 
 def _check_workload(workload: WorkloadAsk, axes: tuple[Axis, ...], top: Item) -> None:
-    """Every point needs both lengths: from the axis, or else from the sweep's own workload."""
+    """Every point needs both lengths: from the axis, or else from the sweep's own workload; or from a file."""
     asks = [v for a in axes if a.name == "workload" for v in a.values]
     linked = [v.get("workload") for a in axes if a.name == LINK for v in a.values]
     if linked and any(v is not None for v in linked):
         asks += [v if v is not None else WorkloadAsk({}) for v in linked]
     for ask in asks or [WorkloadAsk({})]:
-        fields = ask.over(workload).fields
+        fields = {key: value for key, value in ask.over(workload).fields.items() if value is not None}
+        if "trace" in fields or "prompts" in fields:
+            continue
         for key in ("input_tokens", "output_tokens"):
             if key not in fields:
                 raise top.error(f"no {key} is given: write 'workload: {{input_tokens: 1024, output_tokens: 256}}'")

@@ -11,8 +11,8 @@ from joulemark.workloads.document import Item
 from joulemark.workloads.engines.catalogue import ENGINE_NAMES
 from joulemark.workloads.nearest import suggestion
 from joulemark.workloads.precision import KV_TYPES, QUANTIZATIONS
-from joulemark.workloads.sweep.model import Bound, EngineAsk, ModelAsk, Selection, WorkloadAsk
-from joulemark.workloads.sweep.presets import PRESETS
+from joulemark.workloads.sweep.model import Bound, EngineAsk, ModelAsk, Selection
+from joulemark.workloads.sweep.workload_fields import burstiness_value, load_value, rate_value, workload_value
 
 LINK = "link"
 PLAIN_AXES = (
@@ -24,10 +24,14 @@ PLAIN_AXES = (
     "parallel",
     "power_limit_w",
     "workload",
+    "load",
+    "rate",
+    "burstiness",
     "concurrency",
 )
+LOAD_AXES = ("load", "rate", "burstiness", "concurrency")
+"""Axes that go over a field of the workload."""
 DOTTED = ("engine.", "request.")
-WORKLOAD_FIELDS = ("input_tokens", "output_tokens", "arrivals", "seed")
 
 _SELECTION_KEYS = ("architecture", "total_params", "active_params", "source")
 _MODEL_KEYS = ("name", "revision", "weights")
@@ -64,25 +68,6 @@ def engine_args(item: Item) -> dict[str, Scalar]:
     return args
 
 
-def workload_value(item: Item) -> WorkloadAsk:
-    """Return a workload: the name of a preset, or a mapping of fields (``preset`` gives those not named)."""
-    if not isinstance(item.value, dict):
-        return _preset(item)
-    fields = item.fields((*WORKLOAD_FIELDS, "request", "preset"), "workload")
-    base = _preset(fields["preset"]) if "preset" in fields else WorkloadAsk({})
-    found: dict[str, Scalar] = {}
-    for key in ("input_tokens", "output_tokens"):
-        if key in fields:
-            found[key] = fields[key].whole(key, least=1)
-    if "seed" in fields:
-        found["seed"] = fields["seed"].whole("seed")
-    if "arrivals" in fields:
-        found["arrivals"] = _arrivals(fields["arrivals"])
-    request = fields["request"].mapping("request parameters as a mapping") if "request" in fields else {}
-    values = {key: value.scalar(f"a text, number, true, false or null for {key}") for key, value in request.items()}
-    return WorkloadAsk(found, values).over(base)
-
-
 def parallel_fields(item: Item) -> dict[str, int | bool]:
     """Return the fields of ``parallel`` that are given."""
     fields = item.fields(("tensor", "pipeline", "data", "expert"), "parallel")
@@ -102,18 +87,6 @@ def bound(item: Item, what: str) -> Bound:
         else:
             low, closed[0] = limit, match[1] == ">="
     return Bound(low, high, (closed[0], closed[1]))
-
-
-def _preset(item: Item) -> WorkloadAsk:
-    preset = PRESETS[item.one_of(PRESETS, "workload preset")]
-    return WorkloadAsk({"input_tokens": preset.input_tokens, "output_tokens": preset.output_tokens})
-
-
-def _arrivals(item: Item) -> str:
-    word = item.text("arrivals")
-    if word != "closed":
-        raise item.error(f"arrivals {word!r} is not there yet; only 'closed' is: each stream asks again when answered")
-    return word
 
 
 def _model(item: Item) -> ModelAsk | Selection:
@@ -168,5 +141,8 @@ _READERS: dict[str, Callable[[Item], Any]] = {
     "parallel": lambda item: Parallel(**parallel_fields(item)),  # type: ignore[arg-type]
     "power_limit_w": _power_limit,
     "workload": workload_value,
+    "load": load_value,
+    "rate": rate_value,
+    "burstiness": burstiness_value,
     "concurrency": lambda item: item.whole("concurrency", least=1),
 }

@@ -15,6 +15,7 @@ from joulemark.workloads.workload import Length
 
 BLOCK = 1024
 """Requests whose lengths are drawn at a time."""
+KEPT_BLOCKS = 8
 Z90 = 1.2815515655446004
 """The 90th percentile of the standard normal distribution."""
 Whole = npt.NDArray[np.int64]
@@ -41,7 +42,7 @@ class DrawnLengths:
         """Return prompt and answer length of request ``number``, in tokens."""
         block, place = divmod(number, BLOCK)
         if block not in self._blocks:
-            if len(self._blocks) > 8:
+            if len(self._blocks) > KEPT_BLOCKS:
                 self._blocks.clear()
             self._blocks[block] = (
                 self._draw(self.input, Purpose.INPUT_LENGTH, block).tolist(),

@@ -48,7 +48,9 @@ def _schedule(arrivals: Arrivals, seeds: Seeds, rows: Rows | None) -> Schedule:
 def _source(workload: Workload, seeds: Seeds, vocab_size: int, tables: Tables, rows: Rows | None) -> Source:
     fixed = workload.stop == "fixed"
     if workload.prompts is not None:
-        return OwnPrompts(read_prompts(tables.content(workload.prompts)), workload.output_tokens, seeds, fixed)
+        answer = workload.output_tokens
+        otherwise = answer.otherwise if isinstance(answer, Length) else answer
+        return OwnPrompts(read_prompts(tables.content(workload.prompts)), otherwise, seeds, fixed)
     return RandomPrompts(
         lengths=_lengths(workload, seeds, tables, rows),
         seeds=seeds,

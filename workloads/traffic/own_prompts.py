@@ -11,7 +11,6 @@ import msgspec
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.traffic.draws import Purpose, Seeds
 from joulemark.workloads.traffic.request import Prompt, Request
-from joulemark.workloads.workload import Length, most
 
 BYTES_PER_TOKEN_AT_LEAST = 2
 """For an upper bound of a prompt's tokens: texts in European languages have about four bytes per token."""
@@ -56,7 +55,8 @@ class OwnPrompts:
     """Requests from the user's prompts; each pass through them has an order of its own."""
 
     prompts: Sequence[OwnPrompt]
-    output_tokens: int | Length
+    output_tokens: int | None
+    """For prompts that do not give their own."""
     seeds: Seeds
     fixed_length: bool
     _orders: dict[int, list[int]] = field(default_factory=dict)
@@ -75,9 +75,15 @@ class OwnPrompts:
             number=number,
             prompt=own.prompt,
             input_tokens=len(own.prompt) if ids else None,
-            output_tokens=most(self.output_tokens) if own.output_tokens is None else own.output_tokens,
+            output_tokens=self._answer(own),
             fixed_length=self.fixed_length,
         )
+
+    def _answer(self, own: OwnPrompt) -> int:
+        length = self.output_tokens if own.output_tokens is None else own.output_tokens
+        if length is None:
+            raise BadInput("a line of the prompts gives no max_tokens, and the workload no output_tokens")
+        return length
 
     def in_phase(self, phase: int) -> OwnPrompts:
         """Return the same prompts in another order."""

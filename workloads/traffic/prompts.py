@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.traffic.draws import Purpose, Seeds
-from joulemark.workloads.traffic.lengths import Lengths
+from joulemark.workloads.traffic.lengths import BLOCK, KEPT_BLOCKS, Lengths
 from joulemark.workloads.traffic.request import Request
 from joulemark.workloads.workload import Conversation, Prefix
 
@@ -46,6 +46,7 @@ class RandomPrompts:
     prefix: Prefix | None = None
     conversation: Conversation = field(default_factory=lambda: Conversation(1))
     _prefixes: dict[int, list[int]] = field(default_factory=dict)
+    _groups: dict[int, list[int]] = field(default_factory=dict)
 
     def request(self, number: int) -> Request:
         """Return request ``number``; conversation i has the numbers from ``i * turns`` on."""
@@ -80,12 +81,22 @@ class RandomPrompts:
 
     def _prefix(self, talk: int) -> list[int]:
         assert self.prefix is not None
-        seeds = replace(self.seeds, phase=0)
-        group = int(seeds.whole(Purpose.GROUP, talk, 1, 0, self.prefix.groups)[0])
+        group = self._group(talk)
         if group not in self._prefixes:
-            found = _ids(seeds, Purpose.PREFIX, group, self.prefix.tokens, self.vocab_size)
-            self._prefixes[group] = found
+            seeds = replace(self.seeds, phase=0)
+            self._prefixes[group] = _ids(seeds, Purpose.PREFIX, group, self.prefix.tokens, self.vocab_size)
         return self._prefixes[group]
+
+    def _group(self, talk: int) -> int:
+        """Return the group of a conversation; drawn for many at a time."""
+        assert self.prefix is not None
+        block, place = divmod(talk, BLOCK)
+        if block not in self._groups:
+            if len(self._groups) > KEPT_BLOCKS:
+                self._groups.clear()
+            seeds = replace(self.seeds, phase=0)
+            self._groups[block] = seeds.whole(Purpose.GROUP, block, BLOCK, 0, self.prefix.groups).tolist()
+        return self._groups[block][place]
 
     def _draw(self, purpose: Purpose, number: int, length: int) -> list[int]:
         return _ids(self.seeds, purpose, number, length, self.vocab_size)

@@ -14,9 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.nearest import suggestion
@@ -63,12 +60,15 @@ def digest_of(data: bytes) -> str:
 
 def read_table(data: bytes) -> pa.Table:
     """Return the table in a Parquet, JSON-lines or CSV file, told apart by how it begins. Raises BadInput."""
+    # Loaded here, since only workloads with files need them.
+    from pyarrow import csv, json, parquet
+
     try:
         if data.startswith(b"PAR1"):
-            return pa.parquet.read_table(io.BytesIO(data))
+            return parquet.read_table(io.BytesIO(data))
         if data.lstrip()[:1] == b"{":
-            return pa.json.read_json(io.BytesIO(data))
-        return pa.csv.read_csv(io.BytesIO(data))
+            return json.read_json(io.BytesIO(data))
+        return csv.read_csv(io.BytesIO(data))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise BadInput(f"not a table in CSV, JSON lines or Parquet: {str(error).splitlines()[0]}") from None
 
