@@ -46,23 +46,22 @@ def job(order: dict[str, Any]) -> ClientJob:
     )
 
 
-def times(rows: pa.Table, seconds_from: int) -> dict[str, list[Any]]:
-    """Return times and tokens of the whole answers that were asked for from an instant on."""
-    whole = [r for r in rows.to_pylist() if r["status"] == "ok" and r["sent_at"].timestamp() * 1e6 >= seconds_from]
-    ttft, tpot = [], []
-    for row in whole:
-        gaps_us = np.array(row["chunk_dt_us"])
-        counts = np.array(row["chunk_tokens"] or [1] * len(gaps_us))
-        ttft.append(float(gaps_us[0]) / 1e6)
-        if counts[1:].sum():
-            tpot.append(float(gaps_us[1:].sum() / counts[1:].sum()) / 1e6)
+def times(rows: pa.Table, requests: int | None) -> dict[str, list[Any]]:
+    """Return times and tokens of the first so many requests, all where None, that were answered whole.
+
+    ``tpot_s`` is as others define it: the time after the first chunk over all tokens but one.
+    """
+    whole = [r for r in rows.sort_by("request").to_pylist() if r["status"] == "ok"][:requests]
+    gaps_us = [np.array(r["chunk_dt_us"]) for r in whole]
     return {
-        "ttft_s": ttft,
-        "tpot_s": tpot,
+        "ttft_s": [float(g[0]) / 1e6 for g in gaps_us],
+        "tpot_s": [
+            float(g[1:].sum()) / (r["output_tokens"] - 1) / 1e6
+            for g, r in zip(gaps_us, whole, strict=True)
+            if r["output_tokens"] > 1
+        ],
         "output_tokens": [r["output_tokens"] for r in whole],
         "input_tokens": [r["input_tokens"] for r in whole],
-        "timed_tokens": [sum(r["chunk_tokens"] or [1] * len(r["chunk_dt_us"])) for r in whole],
-        "untimed_tokens": [r["untimed_tokens"] for r in whole],
     }
 
 
@@ -76,7 +75,7 @@ def main() -> None:
         sys.exit(said.error)
     if order.get("times", True):
         rows = pa.concat_tables(read_segment(Path(s)) for s in said.segments)
-        (folder / "measured.json").write_text(json.dumps(times(rows, 0)))
+        (folder / "measured.json").write_text(json.dumps(times(rows, order.get("requests"))))
 
 
 if __name__ == "__main__":

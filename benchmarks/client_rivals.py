@@ -37,7 +37,10 @@ _VLLM_BENCH = (
 
 @dataclass(frozen=True)
 class Load:
-    """What all clients are asked for. ``answer_s`` is how long an answer takes, for the one that counts in time."""
+    """What all clients are asked for. ``answer_s`` is how long an answer takes, for the one that counts in time.
+
+    ``together``: streams begin at one instant, as those of the others do, instead of spread over half an answer.
+    """
 
     url: str
     concurrency: int
@@ -48,6 +51,7 @@ class Load:
     tokenizer: Path
     folder: Path
     seed: int = 0
+    together: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ def ours() -> Client:
     script = str(HERE / "client_joulemark.py")
 
     def command(load: Load) -> list[str]:
+        # Without its warm-up and drain, which last an answer each.
         window_s = load.requests / load.concurrency * load.answer_s - 2 * load.answer_s
         order = {
             "url": load.url,
@@ -102,9 +107,10 @@ def ours() -> Client:
             "concurrency": load.concurrency,
             "input_tokens": load.input_tokens,
             "output_tokens": load.output_tokens,
-            "warmup_s": load.answer_s,
+            "warmup_s": 0.01 if load.together else load.answer_s,
             "window_s": window_s,
             "seed": load.seed,
+            "requests": load.requests,
         }
         return [sys.executable, script, json.dumps(order)]
 

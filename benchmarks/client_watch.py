@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ from server_process import ScriptedServer
 from server_truth import Truth
 
 EVERY_S = 0.1
+QUIET, QUIET_S = 0.1, 2.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+@cache
 def cores() -> tuple[int, int]:
     """Return the core for the server and for this process, and the one for the client. Ends where there is one only."""
     allowed = sorted(os.sched_getaffinity(0))
@@ -44,10 +47,12 @@ def spread(chunks: int, gap_s: float, ttft_s: float, phases: int = 20) -> list[A
 
 
 @contextmanager
-def serving(folder: Path, program: Path, answers: Sequence[Answer], core: int) -> Iterator[ScriptedServer]:
+def serving(
+    folder: Path, program: Path, answers: Sequence[Answer], core: int, *, bodies: bool = False
+) -> Iterator[ScriptedServer]:
     """Run the scripted server on one core; chunks tell their usage to those who ask for it."""
     folder.mkdir(parents=True, exist_ok=True)
-    script = Script(answers, order=range(len(answers)), as_asked=True, keep_bodies=False)
+    script = Script(answers, order=range(len(answers)), as_asked=True, keep_bodies=bodies)
     with ScriptedServer(folder, program, script, core=core) as server:
         yield server
 
@@ -60,6 +65,7 @@ class Ran:
     output: str
     at_ns: list[int] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
+    machine_s: list[float] = field(default_factory=list)
     busy_s: float = 0.0
     """CPU time of the whole tree from its begin to its end."""
 
@@ -68,9 +74,14 @@ class Ran:
         before, after = np.interp((start_ns, end_ns), self.at_ns, self.cpu_s)
         return float(after - before)
 
+    def machine_used_s(self, start_ns: int, end_ns: int) -> float:
+        """Return the CPU time of everything on the machine between two instants."""
+        before, after = np.interp((start_ns, end_ns), self.at_ns, self.machine_s)
+        return float(after - before)
 
-def run_on(core: int, command: Sequence[str], environment: Mapping[str, str], limit_s: float) -> Ran:
-    """Run a command and all it starts on one core, and watch its CPU time. Ends it after ``limit_s`` seconds."""
+
+def run_on(core: int | str, command: Sequence[str], environment: Mapping[str, str], limit_s: float) -> Ran:
+    """Run a command and all it starts on one core, or several ("0,1"); watch its CPU time, end it after ``limit_s``."""
     child = subprocess.Popen(
         ["taskset", "-c", str(core), *command],
         env=dict(environment),
@@ -88,6 +99,7 @@ def run_on(core: int, command: Sequence[str], environment: Mapping[str, str], li
     while child.poll() is None:
         ran.at_ns.append(time.monotonic_ns())
         ran.cpu_s.append(_tree_s(tree))
+        ran.machine_s.append(machine_s())
         if time.monotonic() > end:
             for one in [*tree.children(recursive=True), tree]:
                 one.kill()
@@ -114,6 +126,23 @@ def _tree_s(tree: psutil.Process) -> float:
             continue
         total += sum(int(w) for w in words[11:15])
     return total / TICKS
+
+
+def machine_s() -> float:
+    """Return the CPU time that everything on this machine has used since it was booted, on all cores."""
+    words = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _idle, _iowait, irq, softirq = (int(w) for w in words[:7])
+    return (user + nice + system + irq + softirq) / TICKS
+
+
+def wait_for_quiet(limit_s: float) -> None:
+    """Wait until nothing else uses more than ``QUIET`` of a core, for ``limit_s`` seconds at most."""
+    until = time.monotonic() + limit_s
+    while time.monotonic() < until:
+        before = machine_s()
+        time.sleep(QUIET_S)
+        if machine_s() - before <= QUIET * QUIET_S:
+            return
 
 
 def streaming(truth: Truth) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from joulemark.agents.client.sse import BrokenStream
 from joulemark.workloads.traffic import Request
 
 OK, FIRST_FINAL = 200, 200
+BLANK_LINE = b"\n\n"
 RESENT = "sent again: the kept connection had been closed"
 
 
@@ -27,12 +28,13 @@ class Answer:
     """
 
     __slots__ = (
+        "_counted_ns",
+        "_feed",
         "complete",
         "ended",
         "ended_ns",
         "error",
         "keep_alive",
-        "last_read_ns",
         "length_known",
         "now_ns",
         "parser",
@@ -55,10 +57,11 @@ class Answer:
         self.sent_ns: int | None = None
         self.ended_ns = 0
         self.now_ns = 0
-        self.last_read_ns = 0
         self.reads_ns: list[int] = []
         self.seen: list[int] = []
         self.reader = StreamReader()
+        self._feed = self.reader.feed
+        self._counted_ns = -1
         self.status: str | None = None
         self.error: str | None = None
         self.status_code = 0
@@ -99,13 +102,20 @@ class Answer:
             self.text = (self.text + body)[:ERROR_KEPT]
             return
         try:
-            tokens = self.reader.feed(body)
+            tokens = self._feed(body)
         except BrokenStream as error:
             self.fail("broken", str(error))
             return
         if tokens:
-            self._count()
-        elif not self.reader.events:
+            now_ns = self.now_ns
+            # What one read brought is one chunk, however many events it held.
+            if now_ns == self._counted_ns:
+                self.seen[-1] = self.reader.seen
+            else:
+                self._counted_ns = now_ns
+                self.reads_ns.append(now_ns)
+                self.seen.append(self.reader.seen)
+        elif not self.reader.heard:
             self.text = (self.text + body)[:ERROR_KEPT]
 
     def on_message_complete(self) -> None:
@@ -122,13 +132,10 @@ class Answer:
             said = self.text.decode(errors="replace").strip()
             self.fail("failed", f"HTTP {self.status_code}: {said}" if said else f"HTTP {self.status_code}")
             return
-        try:
-            if self.reader.end():
-                self._count()
-        except BrokenStream as error:
-            self.fail("broken", str(error))
-            return
-        self._settle(*self._verdict())
+        # An event that lacks its blank line at the end counts, though the standard would drop it.
+        self.on_body(BLANK_LINE)
+        if self.status is None:
+            self._settle(*self._verdict())
 
     def lost(self, error: BaseException | None) -> None:
         """Take the end of the connection before that of the HTTP message."""
@@ -164,13 +171,6 @@ class Answer:
         if not self.ended.done():
             self.ended.set_result(None)
 
-    def _count(self) -> None:
-        if self.reads_ns and self.reads_ns[-1] == self.now_ns:
-            self.seen[-1] = self.reader.seen
-        else:
-            self.reads_ns.append(self.now_ns)
-            self.seen.append(self.reader.seen)
-
     def _verdict(self) -> tuple[str, str | None]:
         reader = self.reader
         if reader.error is not None:
@@ -190,6 +190,6 @@ class Answer:
     def _progress(self) -> str:
         if not self.status_code:
             return "before any answer"
-        if not self.reader.events:
+        if not self.reader.heard:
             return f"no event came, only {self.text[:80]!r}" if self.text else "no event came"
         return f"after {self.reader.seen} tokens"

@@ -52,7 +52,6 @@ class Connection(asyncio.Protocol):
         now_ns = self._clock()
         if answer.sent_ns is None:
             answer.sent_ns = now_ns
-        answer.last_read_ns = now_ns
         if self.transport.is_closing():
             self._answer = None
             answer.lost(None)
@@ -67,7 +66,7 @@ class Connection(asyncio.Protocol):
             # Nothing was asked.
             self.abort()
             return
-        answer.now_ns = answer.last_read_ns = self._clock()
+        answer.now_ns = self._clock()
         try:
             self._parser.feed_data(data)  # type: ignore[union-attr]
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:

@@ -41,6 +41,7 @@ class Sender:
     keep: Callable[[Answer], None]
     pending: dict[Answer, asyncio.Task[Any]] = field(default_factory=dict)
     resent: int = 0
+    _recalled: set[Answer] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._heads = {path: self.connections.address.head(path, self.headers) for path in (COMPLETIONS, CHAT)}
@@ -59,7 +60,7 @@ class Sender:
         return Prepared(request, b"%s%d\r\n\r\n%s" % (self._heads[CHAT if chat else COMPLETIONS], len(body), body))
 
     async def send(self, prepared: Prepared, scheduled_ns: int, *, owed: bool = False) -> Answer:
-        """Send it now and return its answer, whatever became of it; cancellation ends it as ``cancelled``.
+        """Send it now and return its answer, whatever became of it; ``recall`` ends it as ``cancelled``.
 
         One that could not even be sent is only kept where it is ``owed`` to a schedule.
         """
@@ -71,11 +72,15 @@ class Sender:
             await self._exchange(answer, prepared.payload)
         except asyncio.CancelledError:
             answer.fail("cancelled", "ended with the trial" if answer.sent_ns else UNSENT)
+            if answer not in self._recalled:
+                raise
             # It was this request that was called off, not the one who asked for it.
             task.uncancel()
-        del self.pending[answer]
-        if owed or answer.sent_ns is not None or answer.status != "cancelled":
-            self.keep(answer)
+        finally:
+            del self.pending[answer]
+            self._recalled.discard(answer)
+            if owed or answer.sent_ns is not None or answer.status != "cancelled":
+                self.keep(answer)
         return answer
 
     def give_up(self, prepared: Prepared, scheduled_ns: int) -> None:
@@ -88,6 +93,7 @@ class Sender:
         """Call off what waits to be sent; also what is in flight, where ``sent``."""
         for answer, task in list(self.pending.items()):
             if sent or answer.sent_ns is None:
+                self._recalled.add(answer)
                 task.cancel()
 
     @property
@@ -131,7 +137,7 @@ class Sender:
             return None
         if now_ns - answer.sent_ns > self.request_timeout_s * 1e9:
             return f"no whole answer in {self.request_timeout_s:g} s"
-        if now_ns - answer.last_read_ns > self.stall_timeout_s * 1e9:
+        if now_ns - (answer.now_ns or answer.sent_ns) > self.stall_timeout_s * 1e9:
             what = "nothing more" if answer.status_code else "nothing"
             return f"{what} came for {self.stall_timeout_s:g} s"
         return None

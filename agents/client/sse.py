@@ -48,10 +48,6 @@ class EventSplitter:
             raise BrokenStream(f"an event of more than {EVENT_BYTES_AT_MOST} bytes")
         return events
 
-    def end(self) -> list[tuple[bytes, bytes]]:
-        """Return what is left at the stream's end, though the standard drops an event without its blank line."""
-        return self.feed(b"\n\n") if not self.idle else []
-
     def _line(self, line: bytes, events: list[tuple[bytes, bytes]]) -> None:
         if not self._begun:
             self._begun = True

@@ -63,7 +63,7 @@ def events(data: bytes) -> None:
     """Server-sent events, cut in two where the first byte says."""
     reader = StreamReader()
     at = data[0] if data else 0
-    counts = reader.feed(data[:at]), reader.feed(data[at:]), reader.end()
+    counts = reader.feed(data[:at]), reader.feed(data[at:]), reader.feed(b"\n\n")
     assert min(counts) >= 0
     assert reader.seen == sum(counts)
     assert reader.untimed_tokens >= 0

@@ -10,7 +10,8 @@ from joulemark.agents.client.conductor import Conductor
 from joulemark.agents.client.job import Broken, Done
 from joulemark.workloads.workload import Workload
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from raw_server import job, rows_of, us
 from scripted_server import Script, ScriptedServer
 
