@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 ORDER = (
     "trial_nodes",
     "trials",
@@ -28,3 +30,22 @@ ORDER = (
 
 MACROS = ("goodput", "electricity_kwh", "cost", "utilisation_adjusted", "cost_per_response")
 """Those of them that are called with arguments."""
+
+STORED = (
+    "trial_nodes",
+    "trials",
+    "device_findings",
+    "trial_tokens",
+    "trial_goodput",
+    "trial_components",
+    "trial_power",
+    "node_findings",
+    "trial_results",
+)
+"""Those whose rows the build step writes, trial by trial: they have a column `trial`, and rest on nothing but records of
+that trial (and on its sweep's limits on latency). They are quick to ask, and stay when raw traces are dropped."""
+
+
+def view_text(name: str) -> str:
+    """Return the SQL of a view, comments included."""
+    return resources.files("joulemark.warehouse.views").joinpath(f"{name}.sql").read_text(encoding="utf-8")
