@@ -17,9 +17,10 @@ import pyarrow as pa
 from joulemark.warehouse.build.cell_statistics import cell_statistics_rows
 from joulemark.warehouse.build.clocks import Clocks
 from joulemark.warehouse.build.figures import figure_tables
-from joulemark.warehouse.build.merge import merge, sweep_out
+from joulemark.warehouse.build.merge import merge, sweep_out, without
 from joulemark.warehouse.build.part import part
 from joulemark.warehouse.build.readings import PowerReader
+from joulemark.warehouse.build.renewal import renewed_trials
 from joulemark.warehouse.build.shares import request_energy_rows
 from joulemark.warehouse.build.trial_energy import trial_energy_rows
 from joulemark.warehouse.errors import Vanished, WarehouseError
@@ -78,13 +79,13 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
         return BuildReport(0, 0, statistics=False, warnings=snapshot.warnings, snapshot=snapshot)
     snapshot.remember()
     wanted = [t for t in snapshot.trials if only is None or t in only]
-    renewed = _found_again(snapshot, wanted)
+    snapshot = without(snapshot, renewed_trials(snapshot, set(wanted)))
     reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
     clocks = Clocks.read(warehouse, snapshot.files["clocks"])
-    energies = _missing(snapshot, ENERGY, wanted, renewed)
+    energies = _missing(snapshot, ENERGY, wanted)
     snapshot = _energies(snapshot, energies, reader, clocks)
-    figures = _missing(snapshot, FIGURES, wanted, renewed)
-    shares = _missing(snapshot, SHARES, wanted, renewed)
+    figures = _missing(snapshot, FIGURES, wanted)
+    shares = _missing(snapshot, SHARES, wanted)
     for trials in _batches(t for t in wanted if t in {*figures, *shares}):
         snapshot = _derived(snapshot, trials, set(figures), set(shares), reader)
     statistics = only is None and _statistics(snapshot, changed=bool(figures))
@@ -105,21 +106,9 @@ def spans(snapshot: Snapshot, dataset: str) -> dict[str, tuple[int, int]]:
     return {n: (f.first_us, f.last_us) for n, f in found if f.first_us is not None and f.last_us is not None}
 
 
-def _missing(snapshot: Snapshot, group: str, trials: Iterable[str], renewed: Collection[str]) -> list[str]:
+def _missing(snapshot: Snapshot, group: str, trials: Iterable[str]) -> list[str]:
     there = snapshot.covered(group)
-    return [t for t in trials if t not in there or t in renewed]
-
-
-def _found_again(snapshot: Snapshot, trials: Iterable[str]) -> set[str]:
-    """Return trials whose figures were made without records that can be read now."""
-    wanted = set(trials)
-    return {
-        trial
-        for batches in snapshot.batches.values()
-        for batch in batches
-        for trial, names in batch.lacking.items()
-        if trial in wanted and any(map(snapshot.has, names))
-    }
+    return [t for t in trials if t not in there]
 
 
 def _batches(trials: Iterable[str]) -> Iterator[list[str]]:
@@ -169,13 +158,13 @@ def _derive(
         new = [m for m in manifests if m.trial in shares]
         if new:
             rows = [row for _, mine in request_energy_rows(made.connection, new, reader) for row in mine]
-            snapshot = _write(snapshot, SHARES, new, {SHARES: pa.Table.from_pylist(rows, schema=DATASETS[SHARES].arrow)})
+            snapshot = _write(
+                snapshot, SHARES, new, {SHARES: pa.Table.from_pylist(rows, schema=DATASETS[SHARES].arrow)}
+            )
     return snapshot
 
 
-def _write(
-    snapshot: Snapshot, group: str, manifests: list[TrialManifest], tables: dict[str, pa.Table]
-) -> Snapshot:
+def _write(snapshot: Snapshot, group: str, manifests: list[TrialManifest], tables: dict[str, pa.Table]) -> Snapshot:
     """Write a batch, noting which of its trials' records could not be read."""
     lacking = {m.trial: tuple(t.path for t in m.traces if not snapshot.has(t.path)) for m in manifests}
     sweeps = {m.sweep for m in manifests} if group == FIGURES else set()

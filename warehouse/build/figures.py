@@ -24,9 +24,18 @@ class Figures:
         """Return the rows of these trials, by view."""
         query = "FROM {} WHERE list_contains($trials, trial) ORDER BY ALL"
         return {
-            name: self.connection.sql(query.format(name), params={"trials": list(trials)}).to_arrow_table()
-            for name in STORED
+            name: _typed(self.connection.sql(query.format(name), params={"trials": list(trials)})) for name in STORED
         }
+
+
+def _typed(relation: duckdb.DuckDBPyRelation) -> pa.Table:
+    """Return the rows as a table in which JSON is of that type, so that it still is when read from Parquet."""
+    table = relation.to_arrow_table()
+    for i, kind in enumerate(relation.types):
+        if str(kind) == "JSON":
+            column = table.column(i).combine_chunks().cast(pa.string())
+            table = table.set_column(i, table.field(i).name, pa.ExtensionArray.from_storage(pa.json_(), column))
+    return table
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from joulemark.warehouse.errors import WarehouseError
@@ -49,6 +51,35 @@ def _merged(snapshot: Snapshot, group: str, datasets: tuple[str, ...], small: li
     )
 
 
+def without(snapshot: Snapshot, trials: Collection[str]) -> Snapshot:
+    """Take trials out of the batches that hold them, so that they are built again; the others' rows stay."""
+    warehouse = snapshot.warehouse
+    for group, datasets in GROUPS.items():
+        for batch in snapshot.batches[group]:
+            rest = [t for t in batch.trials if t not in trials]
+            if len(rest) == len(batch.trials):
+                continue
+            batches = [b for b in snapshot.batches[group] if b is not batch]
+            if rest:
+                lacking = {t: names for t, names in batch.lacking.items() if t in set(rest)}
+                tables = {d: _rows_of(warehouse, batch.file(d), rest) for d in datasets}
+                batches.append(
+                    write_batch(warehouse, group, batch.definition, rest, tables, lacking=lacking, inputs=batch.inputs)
+                )
+            for name in (batch.record, *map(batch.file, batch.sizes)):
+                warehouse.delete(name)
+            files = {d: tuple(sorted(b.file(d) for b in batches)) for d in datasets}
+            snapshot = replace(
+                snapshot, files=snapshot.files | files, batches=snapshot.batches | {group: tuple(batches)}
+            )
+    return snapshot
+
+
+def _rows_of(warehouse: Warehouse, name: str, trials: list[str]) -> pa.Table:
+    table = pq.read_table(warehouse.path(name), filesystem=warehouse.filesystem)
+    return table.filter(pc.is_in(table["trial"], pa.array(trials)))
+
+
 def _together(warehouse: Warehouse, dataset: str, names: list[str]) -> pa.Table:
     tables = [pq.read_table(warehouse.path(n), filesystem=warehouse.filesystem) for n in names]
     table = pa.concat_tables(tables, promote_options="permissive").sort_by("trial")
@@ -58,7 +89,7 @@ def _together(warehouse: Warehouse, dataset: str, names: list[str]) -> pa.Table:
 def sweep_out(snapshot: Snapshot) -> None:
     """Delete built files that do not count any more: first the records, so that no batch ever lacks a file."""
     warehouse = snapshot.warehouse
-    known = {b.file(d) for bs in snapshot.batches.values() for b in bs for d in b.sizes}
+    known = {n for bs in snapshot.batches.values() for b in bs for n in (b.record, *map(b.file, b.sizes))}
     old = {e.name for e in warehouse.entries(BUILT_ROOT) if e.mtime_ns < (time.time() - WRITING_S) * 1e9}
     recorded = {n.rsplit("/", 1)[1].removesuffix(".json") for n in snapshot.left if n.endswith(".json")}
     for name in sorted(snapshot.left, key=lambda n: (not n.endswith(".json"), n)):

@@ -18,7 +18,9 @@ def to_pandas(table: pa.Table) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError as error:
-        raise MissingTool("pandas is not installed: pip install 'joulemark[pandas]', or use .sql() for Arrow") from error
+        raise MissingTool(
+            "pandas is not installed: pip install 'joulemark[pandas]', or use .sql() for Arrow"
+        ) from error
     nullable = {
         pa.int16(): pandas.Int16Dtype(),
         pa.int32(): pandas.Int32Dtype(),
@@ -33,7 +35,9 @@ def to_polars(table: pa.Table) -> polars.DataFrame:
     try:
         import polars
     except ImportError as error:
-        raise MissingTool("polars is not installed: pip install 'joulemark[polars]', or use .sql() for Arrow") from error
+        raise MissingTool(
+            "polars is not installed: pip install 'joulemark[polars]', or use .sql() for Arrow"
+        ) from error
     frame = polars.from_arrow(table)
     assert isinstance(frame, polars.DataFrame)
     return frame

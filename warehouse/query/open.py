@@ -145,9 +145,7 @@ def _raise(connection: Connection, error: duckdb.Error) -> NoReturn:
 
 def _moved(snapshot: Snapshot) -> bool:
     """Return whether a file of the snapshot is gone, because its records lie elsewhere by now."""
-    return any(
-        not snapshot.warehouse.exists(n) for names in snapshot.files.values() for n in names
-    )
+    return any(not snapshot.warehouse.exists(n) for names in snapshot.files.values() for n in names)
 
 
 def one_line(error: Exception) -> str:

@@ -33,7 +33,7 @@ from joulemark.warehouse.schema import DATASETS, Dataset
 from joulemark.warehouse.schema.columns import SCHEMA_VERSION_KEY
 from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.schema.trial import TrialManifest
-from joulemark.warehouse.store.batches import BUILT_ROOT, Batch, choose, read_batches
+from joulemark.warehouse.store.batches import BUILT_ROOT, Batch, choose, damaged, read_batches
 from joulemark.warehouse.store.layout import KEPT, SWEEPS, TRIALS, dataset_folder, manifest_file
 from joulemark.warehouse.store.location import Entry, Warehouse
 from joulemark.warehouse.store.manifests import decode
@@ -61,6 +61,8 @@ class Snapshot:
     whole: frozenset[str]
     older: frozenset[str]
     footers: dict[str, Footer]
+    written_ns: dict[str, int]
+    """When files of records were written."""
     batches: dict[str, tuple[Batch, ...]]
     warnings: tuple[str, ...]
     left: tuple[str, ...] = ()
@@ -114,12 +116,12 @@ def take(warehouse: Warehouse) -> Snapshot:
     raw = {n: by_name(warehouse.entries(dataset_folder(n), ".parquet")) for n in DATASETS if n not in grouped}
     seen, new, known = _footers(warehouse, raw, warnings)
     replaces = {n: f.replaces for n, f in known.items() if f.replaces}
-    files = {d: tuple(counting((n for n in names if n in known and known[n].version), replaces)) for d, names in raw.items()}
-    older = {
-        d for d, names in files.items() if any(DATASETS[d].missing_in(known[n].version) for n in names)
+    files = {
+        d: tuple(counting((n for n in names if n in known and known[n].version), replaces)) for d, names in raw.items()
     }
+    older = {d for d, names in files.items() if any(DATASETS[d].missing_in(known[n].version) for n in names)}
     whole = {d for d, names in files.items() if len(names) == len(raw[d])}
-    batches, left = _built(warehouse, slos)
+    batches, left = _built(warehouse, slos, warnings)
     for group, datasets in GROUPS.items():
         for dataset in datasets:
             files[dataset] = tuple(sorted(b.file(dataset) for b in batches[group]))
@@ -134,6 +136,7 @@ def take(warehouse: Warehouse) -> Snapshot:
         frozenset(whole),
         frozenset(older),
         {n: f for n, f in known.items() if f.version},
+        {n: e.mtime_ns for names in raw.values() for n, e in names.items()},
         batches,
         tuple(warnings),
         left,
@@ -159,9 +162,7 @@ def without_unreadable(snapshot: Snapshot, datasets: Iterable[str]) -> Snapshot:
         files[name] = tuple(good)
     touched = {d for d in files if files[d] != snapshot.files[d]}
     kept = {n: f for n, f in snapshot.footers.items() if n not in bad}
-    return replace(
-        snapshot, files=files, whole=snapshot.whole - touched, footers=kept, warnings=tuple(warnings)
-    )
+    return replace(snapshot, files=files, whole=snapshot.whole - touched, footers=kept, warnings=tuple(warnings))
 
 
 def _manifests(warehouse: Warehouse, warnings: list[str]) -> tuple[tuple[pa.Table, pa.Table], pa.Table]:
@@ -173,7 +174,9 @@ def _manifests(warehouse: Warehouse, warnings: list[str]) -> tuple[tuple[pa.Tabl
     new = manifests_table(found.values())
     facts = [entries[n] for n in found]
     for i, column in enumerate(("name", "size", "mtime_ns")):
-        new = new.add_column(i, CATALOGUE.field(i), pa.array([getattr(e, column) for e in facts], CATALOGUE.field(i).type))
+        new = new.add_column(
+            i, CATALOGUE.field(i), pa.array([getattr(e, column) for e in facts], CATALOGUE.field(i).type)
+        )
     table = pa.concat_tables([seen, new]).select(MANIFESTS.names)
     return (seen, new), table
 
@@ -193,7 +196,7 @@ def _footers(
 
 
 def _built(
-    warehouse: Warehouse, slos: Mapping[str, dict[str, float]]
+    warehouse: Warehouse, slos: Mapping[str, dict[str, float]], warnings: list[str]
 ) -> tuple[dict[str, tuple[Batch, ...]], tuple[str, ...]]:
     """Return the batches that count by group, and the built files that do not."""
     digests = {f"slo {sweep}": slo_digest(limits) for sweep, limits in slos.items()}
@@ -201,13 +204,18 @@ def _built(
     listed: dict[str, Entry] = {}
     records: set[str] = set()
     for group, datasets in GROUPS.items():
-        files = by_name(e for root in (BUILT_ROOT, KEPT) for d in datasets for e in warehouse.entries(f"{root}/{d}", ".parquet"))
+        files = by_name(
+            e for root in (BUILT_ROOT, KEPT) for d in datasets for e in warehouse.entries(f"{root}/{d}", ".parquet")
+        )
         batches = [
             b
             for b in read_batches(warehouse, BUILT_ROOT, group)
-            if b.definition == definition(group) and all(digests.get(k, slo_digest(None)) == v for k, v in b.inputs.items())
+            if b.definition == definition(group)
+            and all(digests.get(k, slo_digest(None)) == v for k, v in b.inputs.items())
         ]
-        chosen[group] = tuple(choose([*batches, *read_batches(warehouse, KEPT, group)], files))
+        batches += read_batches(warehouse, KEPT, group)
+        warnings += [f"skipped {n}: not as long as it was when it was written" for n in damaged(batches, files)]
+        chosen[group] = tuple(choose(batches, files))
         listed |= files
         records |= set(warehouse.list(f"{BUILT_ROOT}/batches/{group}", ".json"))
         of_use |= {name for b in chosen[group] for name in (b.record, *map(b.file, b.sizes))}
@@ -270,7 +278,9 @@ def _footer(warehouse: Warehouse, dataset: Dataset, name: str) -> Footer:
 def _span(metadata: pq.FileMetaData, schema: pa.Schema) -> tuple[int | None, int | None]:
     """Return first and last instant of the column `t` in us; None where there is none or the footer does not say."""
     index = schema.get_field_index("t")
-    groups = [] if index < 0 else [metadata.row_group(i).column(index).statistics for i in range(metadata.num_row_groups)]
+    groups = (
+        [] if index < 0 else [metadata.row_group(i).column(index).statistics for i in range(metadata.num_row_groups)]
+    )
     if not groups or not all(s is not None and s.has_min_max for s in groups):
         return None, None
     return min(s.min_raw for s in groups), max(s.max_raw for s in groups)

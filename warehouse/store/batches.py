@@ -6,7 +6,7 @@ A batch exists when its record does. Of batches that hold the same trial one cou
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import pyarrow as pa
@@ -35,6 +35,8 @@ class Batch:
     lacking: dict[str, tuple[str, ...]] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     root: str = BUILT_ROOT
+    written_ns: int = 0
+    """When its record was written; known of one that was read."""
 
     def file(self, dataset: str) -> str:
         """Return the name of its file of a dataset."""
@@ -74,16 +76,17 @@ def write_batch(
 def read_batches(warehouse: Warehouse, root: str, group: str) -> list[Batch]:
     """Return the records of a group; what is no record is left out: the build step makes it again."""
     found = []
-    for name in warehouse.list(f"{root}/batches/{group}", ".json"):
+    for entry in warehouse.entries(f"{root}/batches/{group}", ".json"):
         try:
-            found.append(msgspec.json.decode(warehouse.read(name), type=Batch))
+            batch = msgspec.json.decode(warehouse.read(entry.name), type=Batch)
+            found.append(replace(batch, written_ns=entry.mtime_ns))
         except (msgspec.MsgspecError, WarehouseError):
             continue
     return found
 
 
 def choose(batches: Iterable[Batch], entries: Mapping[str, Entry]) -> list[Batch]:
-    """Return the batches that count: whole ones that share no trial, kept ones first, then those with the most trials."""
+    """Return the batches that count: whole ones that share no trial, kept ones first, then by number of trials."""
     chosen: list[Batch] = []
     covered: set[str] = set()
     for batch in sorted(batches, key=lambda b: (b.root == BUILT_ROOT, -len(b.trials), b.batch)):
@@ -95,3 +98,9 @@ def choose(batches: Iterable[Batch], entries: Mapping[str, Entry]) -> list[Batch
             covered.update(batch.trials)
             chosen.append(batch)
     return chosen
+
+
+def damaged(batches: Iterable[Batch], entries: Mapping[str, Entry]) -> list[str]:
+    """Return the files of these batches that are there, and not of the size that they were written with."""
+    files = ((batch.file(dataset), size) for batch in batches for dataset, size in batch.sizes.items())
+    return [name for name, size in files if name in entries and entries[name].size != size]

@@ -174,9 +174,11 @@ def _scan(path: str, name: str, suffix: str) -> Iterator[Entry]:
                     continue
                 if entry.is_dir():
                     folders.append(entry.name)
-                elif entry.name.endswith(suffix):
-                    facts = entry.stat()
-                    yield Entry(f"{name}/{entry.name}" if name else entry.name, facts.st_size, facts.st_mtime_ns)
+                else:
+                    whole = f"{name}/{entry.name}" if name else entry.name
+                    if whole.endswith(suffix):
+                        facts = entry.stat()
+                        yield Entry(whole, facts.st_size, facts.st_mtime_ns)
     except FileNotFoundError:
         return
     for folder in folders:

@@ -42,8 +42,8 @@ STORED = (
     "node_findings",
     "trial_results",
 )
-"""Those whose rows the build step writes, trial by trial: they have a column `trial`, and rest on nothing but records of
-that trial (and on its sweep's limits on latency). They are quick to ask, and stay when raw traces are dropped."""
+"""Those whose rows the build step writes, trial by trial: they have a column `trial`, and rest on nothing but records
+of that trial (and on its sweep's limits on latency). They are quick to ask, and stay when raw traces are dropped."""
 
 
 def view_text(name: str) -> str:
