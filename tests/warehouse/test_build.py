@@ -131,10 +131,8 @@ def test_stored_views_hold_what_the_views_compute(warehouse):
     define(computed, snapshot)
     with open_snapshot(snapshot) as connection:
         for name in STORED:
-            stored = connection.sql(f"from {name} order by all")
-            assert stored.equals(computed.sql(f"from {name} order by all").to_arrow_table()), name
-            kinds = connection.sql(f"select column_type from (describe {name})")
-            assert kinds == computed.sql(f"select column_type from (describe {name})").to_arrow_table(), name
+            for query in (f"from {name} order by all", f"describe {name}"):
+                assert connection.sql(query).equals(computed.sql(query).to_arrow_table()), query
 
 
 def test_records_that_come_back_renew_the_figures_of_their_trial_only(warehouse):

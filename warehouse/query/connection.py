@@ -134,7 +134,8 @@ def _relation(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, name: s
     else:
         where = _words([warehouse.path(n) for n in files])
     if name not in snapshot.older or schema is None:
-        return f"FROM read_parquet({where}, hive_partitioning = false, union_by_name = {name in snapshot.older}) SELECT {columns}"
+        options = f"hive_partitioning = false, union_by_name = {name in snapshot.older}"
+        return f"FROM read_parquet({where}, {options}) SELECT {columns}"
     # Where all files are older, none has the newer columns: the empty table does.
     _table(connection, f"no_{name}", schema.empty_table(), copy=True)
     read = f"FROM read_parquet({where}, hive_partitioning = false, union_by_name = true)"

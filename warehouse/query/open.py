@@ -20,8 +20,8 @@ from joulemark.warehouse.query.snapshot import Snapshot, take, without_unreadabl
 from joulemark.warehouse.store.location import Warehouse
 
 if TYPE_CHECKING:
-    import pandas
-    import polars
+    import pandas as pd
+    import polars as pl
 
 TRIES = 3
 """How often a query begins again because files were compacted under its hands."""
@@ -55,11 +55,11 @@ class Connection:
         """Return the rows of one SELECT (``from leaderboard`` is one) as an Arrow table. Raises QueryError."""
         return run_sql(self, text)
 
-    def pandas(self, text: str) -> pandas.DataFrame:
+    def pandas(self, text: str) -> pd.DataFrame:
         """Return the rows of one SELECT as a pandas frame. Raises QueryError, and MissingTool without pandas."""
         return to_pandas(run_sql(self, text))
 
-    def polars(self, text: str) -> polars.DataFrame:
+    def polars(self, text: str) -> pl.DataFrame:
         """Return the rows of one SELECT as a polars frame. Raises QueryError, and MissingTool without polars."""
         return to_polars(run_sql(self, text))
 

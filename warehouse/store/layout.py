@@ -14,7 +14,7 @@
     built/<dataset>/<batch>.parquet                     made by the build step, can be deleted
     built/batches/<group>/<batch>.json                  which trials a batch holds; without it the batch does not exist
     built/manifests/, built/known/                      what was seen before in manifests and in footers
-    kept/...                                            as built/, of trials whose traces were dropped; not to be deleted
+    kept/...                                            as built/, of trials without their traces; not to be deleted
 
 Continuous traces and files of one trial can also lie in a file ``pack-<id>.parquet`` of the same folder, whose footer
 names the files that it took in.

@@ -19,6 +19,7 @@ ORDER = (
     "trial_results",
     "cell_results",
     "leaderboard",
+    "leaderboard_with_imported",
     "failures",
     "electricity_kwh",
     "trial_cost",
