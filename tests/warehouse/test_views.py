@@ -73,7 +73,7 @@ def test_prompts_count_where_their_first_token_falls(shared):
 def test_energy_equals_a_short_script_over_the_raw_parquet(shared):
     """The definition once more, in ten lines, without any of the build step's code."""
     for truth in shared.truths:
-        (manifest,) = (m for m in shared.connection.snapshot.manifests if m.trial == truth.trial)
+        manifest = shared.connection.snapshot.manifest(truth.trial)
         window = manifest.nodes[0].window
         path = next(t.path for t in manifest.traces if t.dataset == "power")
         table = pq.read_table(shared.warehouse.path(path)).sort_by("t")
@@ -86,7 +86,7 @@ def test_energy_equals_a_short_script_over_the_raw_parquet(shared):
 
 
 def test_instants_are_exact(shared):
-    for manifest in shared.connection.snapshot.manifests:
+    for manifest in map(shared.connection.snapshot.manifest, shared.connection.snapshot.trials):
         (row,) = shared.connection.sql(f"""
             from trials select epoch_us(started_at) as a, epoch_us(ended_at) as b, epoch_us(window_start_at) as c
             where trial = '{manifest.trial}'

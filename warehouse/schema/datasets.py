@@ -11,6 +11,7 @@ from joulemark.warehouse.schema.built import (
     TRIAL_ENERGY,
 )
 from joulemark.warehouse.schema.columns import Dataset
+from joulemark.warehouse.schema.imported import IMPORTED
 from joulemark.warehouse.schema.nodes import CLOCKS, NODES, QUALITY
 from joulemark.warehouse.schema.traces import DEVICE_STATE, ENGINE_STATE, POWER, REQUESTS, ROUNDS
 
@@ -25,6 +26,7 @@ DATASETS: dict[str, Dataset] = {
         CLOCKS,
         NODES,
         QUALITY,
+        IMPORTED,
         TRIAL_ENERGY,
         REQUEST_ENERGY,
         CELL_STATISTICS,

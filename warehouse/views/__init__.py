@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 ORDER = (
     "trial_nodes",
     "length_in_words",
@@ -19,6 +21,7 @@ ORDER = (
     "trial_results",
     "cell_results",
     "leaderboard",
+    "leaderboard_with_imported",
     "failures",
     "electricity_kwh",
     "trial_cost",
@@ -58,3 +61,25 @@ MACROS = (
 
 CONSTANT = ("accelerator_peaks",)
 """Those of them that hold the same rows in every warehouse."""
+
+STORED = (
+    "trial_nodes",
+    "trials",
+    "device_findings",
+    "trial_tokens",
+    "trial_goodput",
+    "trial_components",
+    "trial_power",
+    "power_shape",
+    "node_findings",
+    "trial_results",
+    "constraint_evidence",
+    "active_constraint",
+)
+"""Those whose rows the build step writes, trial by trial: they have a column `trial`, and rest on nothing but records
+of that trial (and on its sweep's limits on latency). They are quick to ask, and stay when raw traces are dropped."""
+
+
+def view_text(name: str) -> str:
+    """Return the SQL of a view, comments included."""
+    return resources.files("joulemark.warehouse.views").joinpath(f"{name}.sql").read_text(encoding="utf-8")
