@@ -7,13 +7,14 @@ catalogue says that it does not.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from joulemark.warehouse.units import BYTES_PER_GIB
 from joulemark.workloads.accelerators import accelerator, capability_in_words
 from joulemark.workloads.cell import Cell, Deployment
 from joulemark.workloads.engines.catalogue import environment_set
+from joulemark.workloads.learnt import Failure
 from joulemark.workloads.memory import need
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.precision import KV_TYPES, QUANTIZATIONS, EngineNeeds
@@ -22,6 +23,7 @@ from joulemark.workloads.shapes import shape_reasons
 MEMORY_FRACTION = {"vllm": 0.92, "sglang": 0.92}
 """Share of the memory that is for weights and cache where nobody says otherwise: vLLM's own default. SGLang decides by
 the board, and takes less."""
+TOO_LARGE = "too large"
 _FRACTION_ARGUMENTS = ("memory_fraction", "gpu-memory-utilization", "mem-fraction-static")
 
 
@@ -30,12 +32,14 @@ class Place:
     """What is known of where cells are to run.
 
     ``any_accelerator`` is what ``accelerator: any`` stands for. ``memory_bytes`` is the memory of accelerators as found,
-    by label. ``sets`` are the pinned requirement sets that engines can be installed from; None where that is not known.
+    by label. ``sets`` are the pinned requirement sets that engines are installed from; None where that is not known.
+    ``failures`` are what earlier trials met, by deployment.
     """
 
     any_accelerator: str = "any"
     memory_bytes: Mapping[str, int] = field(default_factory=dict)
     sets: Collection[str] | None = None
+    failures: Mapping[str, Sequence[Failure]] = field(default_factory=dict)
 
 
 def incompatible(cell: Cell, facts: ModelFacts | None, place: Place, own_environment: bool) -> str | None:
@@ -142,12 +146,13 @@ def _too_large(cell: Cell, facts: ModelFacts, place: Place) -> str | None:
     needed = need(cell, facts)
     if needed.total <= has * fraction:
         return None
-    workload = cell.workload
-    load = f"{workload.concurrency} requests" if workload.concurrency else "the longest request"
-    hint = "more devices (parallel), a smaller precision" + (", fewer requests" if needed.kv > needed.weights / 4 else "")
+    load = f"{cell.workload.concurrency} requests" if cell.workload.concurrency else "the longest request"
+    fewer = ", fewer requests" if needed.kv > needed.weights / 4 else ""
+    there = has * fraction / BYTES_PER_GIB
     return (
-        f"too large, by estimate: about {needed.total / BYTES_PER_GIB:.0f} GiB on each device ({needed}, for {load}), and "
-        f"{fraction:g} of the {has / BYTES_PER_GIB:.0f} GiB of {name} are {has * fraction / BYTES_PER_GIB:.0f} GiB: {hint}"
+        f"{TOO_LARGE}, by estimate: about {needed.total / BYTES_PER_GIB:.0f} GiB on each device ({needed}, for {load}), "
+        f"and {fraction:g} of the {has / BYTES_PER_GIB:.0f} GiB of {name} are {there:.0f} GiB: more devices (parallel), "
+        f"a smaller precision{fewer}"
     )
 
 

@@ -27,8 +27,8 @@ def shape_reasons(deployment: Deployment, facts: ModelFacts) -> Iterator[str]:
         yield f"expert parallelism needs experts, and {deployment.model.name} has none"
     if _is_made_of_experts(deployment) and not facts.experts:
         yield (
-            f"{deployment.engine.name} makes {deployment.quantization} of experts only, and {deployment.model.name} has "
-            "none: it would run as it is"
+            f"{deployment.engine.name} makes {deployment.quantization} of experts only, and {deployment.model.name} "
+            "has none: it would run as it is"
         )
     if parallel.pipeline > facts.layers:
         yield f"{parallel.pipeline} pipeline stages are more than the {facts.layers} layers of {deployment.model.name}"
@@ -49,7 +49,7 @@ def _tensor(deployment: Deployment, facts: ModelFacts) -> Iterator[str]:
         )
     padded = -(-facts.vocab // VOCABULARY_PADDING) * VOCABULARY_PADDING
     if padded % size:
-        yield f"the vocabulary of {name} ({padded} with padding) cannot be shared out evenly over {size} devices (tensor)"
+        yield f"the vocabulary of {name} ({padded} with padding) cannot be shared out over {size} devices (tensor)"
     yield from _widths(deployment, facts)
 
 

@@ -16,11 +16,13 @@ from joulemark.warehouse.errors import EngineError
 from joulemark.warehouse.schema.trial import EngineRecord
 from joulemark.warehouse.store.layout import LOGS
 from joulemark.workloads.cell import Deployment
-from joulemark.workloads.engines.adapter import Engine, StartFacts
+from joulemark.workloads.engines.adapter import LOG, Engine, StartFacts
 
 LAUNCHERS = {"llamacpp": Path(__file__).with_name("llamacpp_server.py")}
 """Programs of ours that an engine's command line may ask for with ``{launcher}``."""
 READY_POLL_S = 0.1
+READ_BACK_BYTES = 4_000_000
+"""How much of the engine's log is looked through for what it runs; it writes far less until it is ready."""
 SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
@@ -79,7 +81,7 @@ class EngineHost:
         )
         try:
             ready_s = _wait_ready(engine, facts, process, report)
-            reported = _read_back(engine, facts)
+            reported = _read_back(engine, facts, process)
         except BaseException as error:
             process.stop(0.0)
             if isinstance(error, EngineError):
@@ -120,8 +122,9 @@ def _wait_ready(engine: Engine, facts: StartFacts, process: EngineProcess, repor
     raise EngineError(f"{engine.name} was not ready after {engine.ready_timeout_s:.0f} s; {last}", "not_ready", log)
 
 
-def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:
-    documents = {}
+def _read_back(engine: Engine, facts: StartFacts, process: EngineProcess) -> dict[str, Any]:
+    with process.log.open("rb") as log:
+        documents: dict[str, Any] = {LOG: log.read(READ_BACK_BYTES).decode(errors="replace")}
     for path in engine.api.reported_paths:
         body = get(f"http://{facts.host}:{facts.port}{path}", api_key=facts.api_key)
         if body is not None:

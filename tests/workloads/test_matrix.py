@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from joulemark.warehouse.errors import BadInput, UnknownModel
 from joulemark.warehouse.schema.identity import canonical_json
 from joulemark.workloads.cell import Parallel
-from joulemark.workloads.matrix import describe, expand
+from joulemark.workloads.matrix import Place, describe, expand
 from joulemark.workloads.models.generated import generated_config
 from joulemark.workloads.sweep import parse_sweep
 
@@ -143,12 +143,12 @@ def test_versions_are_exact_by_place_by_sweep_and_by_value():
 def test_any_is_what_the_place_has():
     text = f"{HEAD}matrix: {{model: tiny-dense, engine: [llamacpp, vllm], accelerator: [any, H200]}}\n"
     sweep = parse_sweep(text + "exclude: [{accelerator: H200}]", "s")
-    found = expand(sweep, any_accelerator="H100").cells
+    found = expand(sweep, Place(any_accelerator="H100")).cells
     assert [c.deployment.accelerator for c in found] == ["cpu", "H100"]
     named = expand(parse_sweep(f"{HEAD}matrix: {{model: tiny-dense, engine: vllm, accelerator: H100}}", "s")).cells
     assert named[0].cell_id == found[1].cell_id
     without = parse_sweep(text + "exclude: [{accelerator: any, engine: vllm}]", "s")
-    left = expand(without, any_accelerator="H100").cells
+    left = expand(without, Place(any_accelerator="H100")).cells
     assert [(c.deployment.engine.name, c.deployment.accelerator) for c in left] == [
         ("llamacpp", "cpu"),
         ("vllm", "H200"),

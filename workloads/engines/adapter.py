@@ -97,7 +97,7 @@ class Engine(Protocol):
     ready_timeout_s: float
 
     def command(self, deployment: Deployment, facts: StartFacts) -> Command:
-        """Return the command line, over several nodes that of one rank. Raises BadInput where there is no word for it."""
+        """Return the command line, over several nodes that of one rank. Raises BadInput where it has no word."""
 
     def engine_state(self, samples: Mapping[str, float]) -> dict[str, float | None]:
         """Return the columns of ``engine_state`` from Prometheus samples summed by metric name; None where absent."""

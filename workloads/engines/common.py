@@ -70,8 +70,8 @@ COMMON: dict[str, CommonOption] = {
     ),
     "moe_backend": CommonOption(
         "word",
-        "kernels for experts: auto, triton, cutlass, marlin, deep_gemm, flashinfer_trtllm, flashinfer_cutlass, or another "
-        "of the engine's own",
+        "kernels for experts: auto, triton, cutlass, marlin, deep_gemm, flashinfer_trtllm, flashinfer_cutlass, or "
+        "another of the engine's own",
         {"vllm": ("moe-backend",), "sglang": ("moe-runner-backend",)},
     ),
     "moe_all2all": CommonOption(
@@ -104,7 +104,7 @@ def common_name(key: str) -> str | None:
     """Return the common option that an argument is (``speculative.tokens`` for a part of one), or None."""
     word = key.lstrip("-").replace("-", "_")
     first, _, rest = word.partition(".")
-    if first not in COMMON or bool(rest) != (COMMON[first].kind == "mapping"):
+    if first not in COMMON or (rest and COMMON[first].kind != "mapping"):
         return None
     return word
 
@@ -127,7 +127,9 @@ def check_commons(args: Mapping[str, Scalar], engine: str) -> None:
         _check_value(name, key, value)
         for rival in COMMON[name].engines.get(engine, ()):
             if args.get(rival) is not None:
-                raise BadInput(f"engine.{name} and the {engine} argument {rival!r} say the same thing: give one of them")
+                raise BadInput(
+                    f"engine.{name} and the {engine} argument {rival!r} say the same thing: give one of them"
+                )
     if "speculative" in _options(args):
         _check_speculative(args)
 
@@ -151,6 +153,8 @@ def _check_value(name: str, key: str, value: Scalar) -> None:
         raise BadInput(f"engine.{name} is a number over 0 and up to 1, found {value!r}")
     if kind == "word" and not isinstance(value, str):
         raise BadInput(f"engine.{name} is a word, found {value!r}")
+    if kind == "mapping" and key == name:
+        raise BadInput(f"engine.{name} is a mapping such as {{method: ngram, tokens: 3}}, found {value!r}")
     if kind == "mapping" and key.partition(".")[2] not in SPECULATIVE_FIELDS:
         field_name = key.partition(".")[2]
         raise BadInput(f"unknown key {field_name!r} in engine.{name}: {suggestion(field_name, SPECULATIVE_FIELDS)}")

@@ -75,7 +75,10 @@ def mismatches(deployment: Deployment, found: Mapping[str, Any]) -> list[str]:
         "disable_radix_cache": _switched_off(args, asked),
         "device": "cpu" if deployment.on_cpu else None,
     }
-    plain = {key: _SAME_WORDS.get(key, {}).get(value, value) if isinstance(value, str) else value for key, value in found.items()}
+    plain = {
+        key: _SAME_WORDS.get(key, {}).get(value, value) if isinstance(value, str) else value
+        for key, value in found.items()
+    }
     said = differences(wanted, plain)
     said += model_difference(deployment.model, found.get("model_path"))
     return said + precision_difference(deployment, "sglang", found.get("quantization"), told="version" in found)

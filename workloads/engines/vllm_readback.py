@@ -108,13 +108,17 @@ def mismatches(deployment: Deployment, found: Mapping[str, Any]) -> list[str]:
     }
     said = differences(wanted, found)
     said += model_difference(deployment.model, found.get("model_path"))
-    said += precision_difference(deployment, "vllm", found.get("quantization"), told="kv_blocks" in found or "dtype" in found)
+    said += precision_difference(
+        deployment, "vllm", found.get("quantization"), told="kv_blocks" in found or "dtype" in found
+    )
     if given.get("cuda_graphs") is True and found.get("cuda_graphs") == "NONE":
         said.append("asked for CUDA graphs, the engine says that it uses none")
     if parallel.expert and found.get("expert_parallel_rank") == "N/A":
         said.append("asked for expert parallelism, the engine says that its ranks hold all experts")
     if found.get("quantized_layers") == 0:
-        said.append(f"asked for {deployment.quantization} made while loading, the engine says that it quantized no layer")
+        said.append(
+            f"asked for {deployment.quantization} made while loading, the engine says that it quantized no layer"
+        )
     if "speculative-config" in own and "dtype" in found and "speculative_method" not in found:
         said.append("asked for speculative decoding, the engine says that it does none")
     return said

@@ -12,6 +12,7 @@ from joulemark.workloads.sweep.values import (
     axis_name,
     axis_value,
     check_axis_name,
+    is_mapping,
     parallel_fields,
 )
 from joulemark.workloads.sweep.workload_fields import workload_value
@@ -86,7 +87,7 @@ def _point(item: Item, what: str) -> dict[str, Any]:
 
 def _is_range(axis: str, item: Item) -> bool:
     numeric = axis in ("concurrency", "power_limit_w", "rate", "burstiness") or axis.startswith(DOTTED)
-    return numeric and isinstance(item.value, dict)
+    return numeric and isinstance(item.value, dict) and not is_mapping(axis.removeprefix("engine."))
 
 
 def _range(axis: str, item: Item) -> tuple[float, ...]:

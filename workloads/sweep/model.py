@@ -10,6 +10,9 @@ from typing import Any
 from joulemark.workloads.cell import Scalar
 from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
+ArgValue = Scalar | Mapping[str, Scalar]
+"""An engine argument; a mapping where a common option has several fields."""
+
 
 @dataclass(frozen=True)
 class ModelAsk:
@@ -57,7 +60,7 @@ class EngineAsk:
 
     name: str
     version: str | None = None
-    args: Mapping[str, Scalar] = field(default_factory=dict)
+    args: Mapping[str, ArgValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class EngineSettings:
     """What the sweep's ``engines`` says of one engine. ``environment`` is an interpreter or virtual environment."""
 
     version: str | None = None
-    args: Mapping[str, Scalar] = field(default_factory=dict)
+    args: Mapping[str, ArgValue] = field(default_factory=dict)
     environment: str | None = None
 
 

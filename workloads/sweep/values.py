@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from joulemark.workloads.cell import Parallel, Scalar
+from joulemark.workloads.cell import Parallel
 from joulemark.workloads.document import Item
 from joulemark.workloads.engines.catalogue import ENGINE_NAMES
+from joulemark.workloads.engines.common import COMMON, SPECULATIVE_FIELDS
 from joulemark.workloads.nearest import suggestion
 from joulemark.workloads.precision import KV_TYPES, QUANTIZATIONS
-from joulemark.workloads.sweep.model import Bound, EngineAsk, ModelAsk, Selection
+from joulemark.workloads.sweep.model import ArgValue, Bound, EngineAsk, ModelAsk, Selection
 from joulemark.workloads.sweep.workload_fields import burstiness_value, load_value, rate_value, workload_value
 
 LINK = "link"
@@ -41,9 +42,25 @@ _SCALES = {None: 1.0, "M": 1e6, "B": 1e9, "T": 1e12}
 
 def axis_value(axis: str, item: Item) -> Any:
     """Return the checked value of ``axis`` at ``item``. Raises BadInput with its place."""
+    if axis.startswith("engine."):
+        return argument(axis.removeprefix("engine."), item)
     if axis.startswith(DOTTED):
         return item.scalar(f"a text, number, true, false or null for {axis}")
     return _READERS[axis](item)
+
+
+def argument(key: str, item: Item) -> ArgValue:
+    """Return the value of an engine argument: a scalar, or a mapping for a common option that has fields."""
+    if not is_mapping(key) or not isinstance(item.value, dict):
+        return item.scalar(f"a text, number, true, false or null for {key}")
+    fields = item.fields(SPECULATIVE_FIELDS, key)
+    return {name: field.scalar(f"a text or number for {name}") for name, field in fields.items()}
+
+
+def is_mapping(key: str) -> bool:
+    """Return whether an engine argument is a common option that has fields."""
+    name = key.lstrip("-").replace("-", "_")
+    return name in COMMON and COMMON[name].kind == "mapping"
 
 
 def check_axis_name(name: str, where: Item) -> None:
@@ -60,12 +77,11 @@ def axis_name(key: str) -> str:
     return f"engine.{key.removeprefix('engine.').lstrip('-')}" if key.startswith("engine.") else key
 
 
-def engine_args(item: Item) -> dict[str, Scalar]:
+def engine_args(item: Item) -> dict[str, ArgValue]:
     """Return a mapping of engine arguments, without leading dashes."""
-    args: dict[str, Scalar] = {}
-    for key, value in item.mapping("engine arguments as a mapping").items():
-        args[key.lstrip("-")] = value.scalar(f"a text, number, true, false or null for {key}")
-    return args
+    return {
+        key.lstrip("-"): argument(key, value) for key, value in item.mapping("engine arguments as a mapping").items()
+    }
 
 
 def parallel_fields(item: Item) -> dict[str, int | bool]:
