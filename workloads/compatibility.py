@@ -31,9 +31,9 @@ _FRACTION_ARGUMENTS = ("memory_fraction", "gpu-memory-utilization", "mem-fractio
 class Place:
     """What is known of where cells are to run.
 
-    ``any_accelerator`` is what ``accelerator: any`` stands for. ``memory_bytes`` is the memory of accelerators as found,
-    by label. ``sets`` are the pinned requirement sets that engines are installed from; None where that is not known.
-    ``failures`` are what earlier trials met, by deployment.
+    ``any_accelerator`` is what ``accelerator: any`` stands for. ``memory_bytes`` is the memory of accelerators as they
+    were found, by label. ``sets`` are the pinned requirement sets that engines can be installed from, None where that
+    is not known. ``failures`` are what earlier trials met, by deployment.
     """
 
     any_accelerator: str = "any"
@@ -148,11 +148,10 @@ def _too_large(cell: Cell, facts: ModelFacts, place: Place) -> str | None:
         return None
     load = f"{cell.workload.concurrency} requests" if cell.workload.concurrency else "the longest request"
     fewer = ", fewer requests" if needed.kv > needed.weights / 4 else ""
-    there = has * fraction / BYTES_PER_GIB
+    wants, whole, there = (size / BYTES_PER_GIB for size in (needed.total, has, has * fraction))
     return (
-        f"{TOO_LARGE}, by estimate: about {needed.total / BYTES_PER_GIB:.0f} GiB on each device ({needed}, for {load}), "
-        f"and {fraction:g} of the {has / BYTES_PER_GIB:.0f} GiB of {name} are {there:.0f} GiB: more devices (parallel), "
-        f"a smaller precision{fewer}"
+        f"{TOO_LARGE}, by estimate: about {wants:.0f} GiB on each device ({needed}, for {load}), and {fraction:g} of "
+        f"the {whole:.0f} GiB of {name} are {there:.0f} GiB: more devices (parallel), a smaller precision{fewer}"
     )
 
 

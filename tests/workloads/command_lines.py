@@ -57,9 +57,7 @@ DRAFT = {"speculative.method": "draft", "speculative.tokens": 5, "speculative.mo
 
 VLLM = {
     "cpu": Case("--dtype bfloat16 --max-model-len 144 --enforce-eager --shutdown-timeout 20"),
-    "tensor": Case(
-        "--tensor-parallel-size 4", _gpu(parallel=Parallel(tensor=4)), parsed={"tensor_parallel_size": 4}
-    ),
+    "tensor": Case("--tensor-parallel-size 4", _gpu(parallel=Parallel(tensor=4)), parsed={"tensor_parallel_size": 4}),
     "all parallel": Case(
         "--tensor-parallel-size 2 --pipeline-parallel-size 2 --data-parallel-size 2 --enable-expert-parallel",
         _gpu(model=MOE, parallel=Parallel(2, 2, 2, expert=True)),
@@ -103,9 +101,7 @@ VLLM = {
         _gpu(args=DRAFT),
     ),
     **{
-        f"kv {ours}": Case(
-            f"--kv-cache-dtype {theirs}", _gpu(kv_type=ours), parsed={"kv_cache_dtype": theirs}
-        )
+        f"kv {ours}": Case(f"--kv-cache-dtype {theirs}", _gpu(kv_type=ours), parsed={"kv_cache_dtype": theirs})
         for ours, theirs in {
             "bf16": "bfloat16",
             "fp16": "float16",
@@ -179,9 +175,7 @@ VLLM = {
 SGLANG = {
     "cpu": Case("--dtype bfloat16 --device cpu --context-length 144 --attention-backend torch_native"),
     "tensor": Case("--tp-size 4", _gpu(parallel=Parallel(tensor=4)), parsed={"tp_size": 4}),
-    "pipeline": Case(
-        "--tp-size 2 --pp-size 2", _gpu(parallel=Parallel(tensor=2, pipeline=2)), parsed={"pp_size": 2}
-    ),
+    "pipeline": Case("--tp-size 2 --pp-size 2", _gpu(parallel=Parallel(tensor=2, pipeline=2)), parsed={"pp_size": 2}),
     "replicas": Case(
         "--tp-size 2 --dp-size 2", _gpu(parallel=Parallel(tensor=2, data=2)), parsed={"tp_size": 2, "dp_size": 2}
     ),
@@ -197,7 +191,9 @@ SGLANG = {
         "--tp-size 8 --ep-size 8 --dp-size 4 --enable-dp-attention",
         _gpu(model=MOE, parallel=Parallel(tensor=2, data=4, expert=True), version="0.5.10"),
     ),
-    "prefix caching": Case("--enable-metrics --dtype bfloat16 --context-length 144", _gpu(args={"prefix_caching": True})),
+    "prefix caching": Case(
+        "--enable-metrics --dtype bfloat16 --context-length 144", _gpu(args={"prefix_caching": True})
+    ),
     "no prefix caching": Case(
         "--disable-radix-cache", _gpu(args={"prefix_caching": False}), parsed={"disable_radix_cache": True}
     ),

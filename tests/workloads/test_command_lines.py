@@ -69,7 +69,7 @@ def test_every_common_option_kv_type_and_online_precision_has_a_case(engine):
     ],
 )
 def test_what_contradicts_itself_is_one_line(engine, args, says):
-    with pytest.raises(BadInput, match=".") as caught:
+    with pytest.raises(BadInput) as caught:
         argv(engine, Case("", {"accelerator": "H100", "args": args}))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -10,6 +10,7 @@ from joulemark.workloads.cell import Deployment, ModelRef, Scalar
 from joulemark.workloads.models.catalogue import needs_no_hub
 from joulemark.workloads.precision import QUANTIZATIONS, UNQUANTIZED
 
+_SNAPSHOT = re.compile(r"/snapshots/([0-9a-f]{40})(?:/|$)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -24,9 +25,21 @@ def differences(wanted: Mapping[str, Scalar], reported: Mapping[str, Any]) -> li
 
 def model_difference(model: ModelRef, path: object) -> list[str]:
     """Return a sentence where the engine names another model. Where models are generated, their folder is ours."""
-    if path is None or model.source == "generated" or needs_no_hub(model) or str(path) == model.location:
+    if path is None or model.source == "generated" or needs_no_hub(model):
         return []
-    return [f"asked for the model {model.location}, the engine says {path}"]
+    # Engines that work offline put the folder of the hub's cache in place of the id.
+    cached = f"models--{model.location.replace('/', '--')}/" in str(path) and model.source == "hub"
+    return (
+        []
+        if cached or str(path) == model.location
+        else [f"asked for the model {model.location}, the engine says {path}"]
+    )
+
+
+def commit_of(path: object) -> str | None:
+    """Return the commit of the hub that a folder of its cache holds, None where the path tells of none."""
+    match = _SNAPSHOT.search(str(path))
+    return match[1] if match else None
 
 
 def precision_difference(deployment: Deployment, engine: str, method: object, *, told: bool) -> list[str]:

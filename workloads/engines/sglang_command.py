@@ -106,7 +106,7 @@ def _span(deployment: Deployment, facts: StartFacts) -> dict[str, Scalar]:
     check_span(deployment, span)
     if parallel.data > 1 and not parallel.expert:
         raise BadInput(
-            "sglang has no replicas (data) across nodes: use pipeline parallelism, or expert: true where there are experts"
+            "sglang has no replicas (data) across nodes: use pipeline parallelism, or with experts expert: true"
         )
     return {"nnodes": span.nodes, "node-rank": span.rank, "dist-init-addr": f"{span.head}:{span.port}"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from joulemark.workloads.cell import Deployment, Scalar
 from joulemark.workloads.engines.common import commons
-from joulemark.workloads.engines.readback import differences, model_difference, precision_difference, present
+from joulemark.workloads.engines.readback import commit_of, differences, model_difference, precision_difference, present
 from joulemark.workloads.engines.sglang_command import DTYPES, parallel_sizes
 from joulemark.workloads.engines.translate import sglang_options
 from joulemark.workloads.precision import kv_words
@@ -56,6 +56,7 @@ def reported(documents: Mapping[str, Any]) -> dict[str, Any]:
     info, model = documents.get("/server_info") or {}, documents.get("/model_info") or {}
     found = {key: info.get(key) for key in _REPORTED}
     found |= {"model_path": model.get("model_path"), "model_type": model.get("model_type")}
+    found["model_commit"] = commit_of(model.get("model_path"))
     return {key: value for key, value in present(found).items() if isinstance(value, str | int | float | bool)}
 
 
@@ -71,6 +72,7 @@ def mismatches(deployment: Deployment, found: Mapping[str, Any]) -> list[str]:
         "version": deployment.engine.version,
         "dtype": DTYPES.get(deployment.quantization, asked.get("dtype")),
         "kv_cache_dtype": None if deployment.kv_type == "auto" else kv_words("sglang").get(deployment.kv_type),
+        "revision": deployment.model.revision,
         "load_format": "dummy" if deployment.model.weights == "dummy" else asked.get("load_format"),
         "disable_radix_cache": _switched_off(args, asked),
         "device": "cpu" if deployment.on_cpu else None,

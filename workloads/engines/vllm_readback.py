@@ -14,6 +14,7 @@ from joulemark.workloads.cell import Deployment, Scalar
 from joulemark.workloads.engines.adapter import LOG
 from joulemark.workloads.engines.common import commons, speculative
 from joulemark.workloads.engines.readback import (
+    commit_of,
     differences,
     labels,
     model_difference,
@@ -79,7 +80,7 @@ def reported(documents: Mapping[str, Any]) -> dict[str, Any]:
             "context_tokens": cards[0].get("max_model_len"),
         }
     )
-    return found
+    return {**found, **present({"model_commit": commit_of(found.get("model_path"))})}
 
 
 def mismatches(deployment: Deployment, found: Mapping[str, Any]) -> list[str]:
@@ -95,6 +96,7 @@ def mismatches(deployment: Deployment, found: Mapping[str, Any]) -> list[str]:
         "tensor_parallel_size": parallel.tensor,
         "pipeline_parallel_size": parallel.pipeline,
         "data_parallel_size": parallel.data,
+        "revision": deployment.model.revision,
         "load_format": "dummy" if deployment.model.weights == "dummy" else args.get("load-format"),
         "attention_backend": args.get("attention-backend"),
         "enforce_eager": args.get("enforce-eager"),
