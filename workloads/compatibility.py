@@ -77,7 +77,8 @@ def _not_installable(deployment: Deployment, place: Place) -> str | None:
     if place.sets is None or wanted in place.sets:
         return None
     start = environment_set(engine.name, "", deployment.on_cpu)
-    there = ", ".join(sorted(name.removeprefix(start) for name in place.sets if name[len(start) :][:1].isdigit()))
+    versions = (name.removeprefix(start) for name in place.sets if name.startswith(start))
+    there = ", ".join(sorted(version for version in versions if version[:1].isdigit()))
     return (
         f"there is no pinned requirement set for {engine.name} {engine.version} (there is: {there or 'none'}); "
         f"name an environment that has it: engines: {{{engine.name}: {{environment: PATH}}}}"
