@@ -16,6 +16,7 @@ from joulemark.workloads.cell import Cell, Deployment
 from joulemark.workloads.engines.catalogue import environment_set
 from joulemark.workloads.learnt import Failure
 from joulemark.workloads.memory import need
+from joulemark.workloads.models.catalogue import stored_precision
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.precision import KV_TYPES, QUANTIZATIONS, EngineNeeds
 from joulemark.workloads.shapes import shape_reasons
@@ -108,17 +109,17 @@ def _precision_on_gpu(deployment: Deployment) -> str | None:
 
 def _precision_on_cpu(deployment: Deployment, facts: ModelFacts | None) -> str | None:
     """The CPU builds were tried: what is not in the catalogue failed there, or was not tried."""
-    needs = QUANTIZATIONS[deployment.quantization].engines.get(deployment.engine.name)
+    asked = QUANTIZATIONS[deployment.quantization].engines.get(deployment.engine.name)
+    made = asked is not None and _is_made(deployment, asked)
+    name = deployment.quantization if made else stored_precision(deployment)
+    needs = QUANTIZATIONS[name].engines.get(deployment.engine.name)
     if needs is None:
         return None
-    made = _is_made(deployment, needs)
     runs = needs.cpu_online if made else needs.cpu
-    what = f"{deployment.quantization}{' made while loading' if made else ''}"
-    if runs is None:
-        return f"{deployment.engine.name} on the CPU does not run {what}"
+    what = f"{deployment.engine.name} on the CPU does not run {name}{' made while loading' if made else ''}"
     if runs == "dense" and facts is not None and facts.architecture == "moe":
-        return f"{deployment.engine.name} on the CPU does not run {what} with experts"
-    return None
+        return f"{what} with experts"
+    return what if runs is None else None
 
 
 def _cache_type(deployment: Deployment) -> str | None:

@@ -52,18 +52,19 @@ _CACHE_LABELS = {
     "gpu_memory_utilization": "memory_fraction",
 }
 """Labels of the metric ``vllm:cache_config_info`` -> what they are called here."""
+_EXPERT_PARALLEL = re.compile(r"\(Worker\w*_EP\d+ pid=")
+"""The names of workers tell; the EP rank that is logged is 0 for any model with experts."""
 _IN_LOG = {
     "kv_tokens": re.compile(r"KV cache size: ([\d,]+) tokens"),
     "attention_backend": re.compile(
         r"\[(?:cuda|cpu|rocm|xpu)\.py:\d+\] Using (?:AttentionBackendEnum\.)?([A-Z][A-Z0-9_]+) (?:attention )?backend"
     ),
-    "moe_kernels": re.compile(r"Using '?(\w+)'? (?:\w+ )?MoE backend"),
+    "moe_kernels": re.compile(r"Using '?(\w+)'? (?:[\w ]+ )?MoE backend"),
     "linear_kernel": re.compile(r"Selected (\w+) for \w+"),
     "quantized_layers": re.compile(r"Quantizing (\d+) layers of types"),
     "speculative_method": re.compile(r"speculative_config=SpeculativeConfig\(method='(\w+)'"),
     "speculative_tokens": re.compile(r"SpeculativeConfig\([^)]*num_spec_tokens=(\d+)"),
     "cuda_graphs": re.compile(r"'cudagraph_mode': <CUDAGraphMode\.(\w+):"),
-    "expert_parallel_rank": re.compile(r"is assigned as DP rank 0,.* EP rank (\d+|N/A)"),
 }
 
 
@@ -96,6 +97,7 @@ def mismatches(deployment: Deployment, found: Mapping[str, Any]) -> list[str]:
         "tensor_parallel_size": parallel.tensor,
         "pipeline_parallel_size": parallel.pipeline,
         "data_parallel_size": parallel.data,
+        "expert_parallel": parallel.expert,
         "revision": deployment.model.revision,
         "load_format": "dummy" if deployment.model.weights == "dummy" else args.get("load-format"),
         "attention_backend": args.get("attention-backend"),
@@ -115,8 +117,6 @@ def mismatches(deployment: Deployment, found: Mapping[str, Any]) -> list[str]:
     )
     if given.get("cuda_graphs") is True and found.get("cuda_graphs") == "NONE":
         said.append("asked for CUDA graphs, the engine says that it uses none")
-    if parallel.expert and found.get("expert_parallel_rank") == "N/A":
-        said.append("asked for expert parallelism, the engine says that its ranks hold all experts")
     if found.get("quantized_layers") == 0:
         said.append(
             f"asked for {deployment.quantization} made while loading, the engine says that it quantized no layer"
@@ -135,6 +135,8 @@ def _from_log(log: str) -> dict[str, Any]:
         match = re.search(rf"(?:^|[ (]){theirs}=([^,)]*)", text)
         if match:
             found[ours] = word(match[1])
+    if configuration:
+        found["expert_parallel"] = bool(_EXPERT_PARALLEL.search(log))
     found |= {name: word(match[1]) for name, pattern in _IN_LOG.items() if (match := pattern.search(log))}
     return present(found)
 
