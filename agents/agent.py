@@ -13,8 +13,10 @@ from pathlib import Path
 from joulemark.agents.client.job import Progress
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.devices import HeldDevices, held_devices
+from joulemark.agents.engines.gpu_memory import GpuMemory
 from joulemark.agents.engines.host import EngineHost, StartError
 from joulemark.agents.engines.leftovers import end_leftovers
+from joulemark.agents.engines.start_time import start_timeout_s
 from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.home import joulemark_home
 from joulemark.agents.http import free_port
@@ -32,6 +34,7 @@ from joulemark.agents.orders import (
 )
 from joulemark.agents.power import PowerTrace
 from joulemark.agents.power_limits import PowerLimits
+from joulemark.agents.secrets import Secrets
 from joulemark.agents.trial import TrialRun, settle
 from joulemark.warehouse.errors import BadInput, EngineError, MissingTool
 from joulemark.warehouse.schema.nodes import NODES
@@ -70,6 +73,7 @@ class NodeAgent:
         self.ended_leftovers = end_leftovers(self.folder / "starts")
         self.limits = PowerLimits(self.folder / "limits", self.clock.boot)
         self._limit_warnings = self.limits.restore()
+        self._memory = GpuMemory()
         self.power = PowerTrace.start(config, self.folder, self.warehouse)
         self._doing = AgentProgress("idle")
         self._host: EngineHost | None = None
@@ -125,6 +129,7 @@ class NodeAgent:
     def _bring_up(self, order: StartOrder) -> EngineRecord:
         deployment = order.deployment
         interpreter, model_path = self._prepare(deployment)
+        self._memory.wait_returned(self._held.uuids, self._say)
         if self._cold_idle is None:
             self._cold_idle = self._idle("measuring idle power without an engine", order.idle_s)
         if deployment.power_limit_w is not None:
@@ -201,26 +206,29 @@ class NodeAgent:
     def _start(self, order: StartOrder, interpreter: Path, model_path: str) -> EngineHost:
         deployment = order.deployment
         cpus = tuple(sorted(os.sched_getaffinity(0)))
+        # One logical CPU stays free for the load client and the sampler, where each rank of the engine still has one.
+        spare = 1 if len(cpus) > deployment.parallel.devices else 0
         facts = StartFacts(
             model_path=model_path,
             port=free_port(),
             slots=order.slots,
             context_tokens=order.context_tokens,
-            # One logical CPU stays free for the load client and the sampler.
             threads=max(1, len(cpus) - 1),
-            cpus=cpus[1:] or cpus,
+            cpus=cpus[spare:],
         )
         # CUDA's own order of devices may differ from NVML's, which is that of the PCI bus.
         variables = {"CUDA_VISIBLE_DEVICES": ",".join(order.devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         self._say(f"starting {deployment.engine.name} with {deployment.model.name} in {deployment.quantization}")
-        return EngineHost.start(
-            engine_named(deployment.engine.name), deployment, facts, interpreter, self.folder, variables, self._say
-        )
+        engine = engine_named(deployment.engine.name)
+        timeout_s = start_timeout_s(engine.ready_timeout_s, model_path, order.weight_bytes)
+        return EngineHost.start(engine, deployment, facts, interpreter, self.folder, variables, self._say, timeout_s)
 
     def _keep_logs(self) -> None:
-        """Move the engines' own output into the warehouse."""
+        """Move the engines' own output into the warehouse, without what is secret."""
+        secrets = Secrets.here()
         for log in (self.folder / LOGS).glob("*.log"):
-            self.warehouse.write(f"{LOGS}/{log.name}", log.read_bytes())
+            text = secrets.hide(log.read_bytes().decode(errors="replace"))
+            self.warehouse.write(f"{LOGS}/{log.name}", text.encode())
             log.unlink()
 
     def _limit(self, limit_w: int) -> None:

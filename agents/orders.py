@@ -31,13 +31,17 @@ class AgentConfig:
 
 @dataclass(frozen=True)
 class StartOrder:
-    """Start an engine. ``devices`` are GPU indexes or UUIDs as CUDA takes them; empty on the CPU."""
+    """Start an engine. ``devices`` are GPU indexes or UUIDs as CUDA takes them; empty on the CPU.
+
+    ``weight_bytes`` is about how much it has to read, None where that is not known.
+    """
 
     deployment: Deployment
     slots: int
     context_tokens: int
     devices: tuple[str, ...] = ()
     idle_s: float = 2.0
+    weight_bytes: float | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from joulemark.orchestrator.progress import NodeLine, Progress
 from joulemark.orchestrator.retries import ATTEMPTS, again
 from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
 from joulemark.warehouse.schema.trial import EngineRecord, TrialManifest
+from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.catalogue import engine_named
+from joulemark.workloads.precision import QUANTIZATIONS
 from joulemark.workloads.traffic.make import files_of
 
 UNKNOWN_VOCABULARY = 1000
@@ -125,12 +127,18 @@ class NodeRunner:
             return None
         window_s = group.trials[0].cell.window.window_s
         idle_s = min(max(IDLE_SHARE * window_s, IDLE_S[0]), IDLE_S[1])
-        order = StartOrder(group.deployment, group.slots, group.context_tokens, devices, idle_s)
+        order = StartOrder(
+            group.deployment, group.slots, group.context_tokens, devices, idle_s, self._weight_bytes(group.deployment)
+        )
         started = self.agent.start_engine(order)
         if started.failure_class is not None:
             return started
         self._engine, self._devices = started.engine, started.devices
         return None
+
+    def _weight_bytes(self, deployment: Deployment) -> float | None:
+        facts = self.sweep.models.get(deployment.model.name)
+        return facts.total_params * QUANTIZATIONS[deployment.quantization].bits / 8 if facts is not None else None
 
     def _down(self) -> None:
         self._engine = None

@@ -106,12 +106,14 @@ def to_fp8(values: Floats) -> Array:
     code = np.searchsorted(_FP8_MIDDLES, size, side="left")
     tie = (code < len(_FP8_MIDDLES)) & (size == _FP8_MIDDLES[np.minimum(code, len(_FP8_MIDDLES) - 1)])
     code = code + (tie & (code % 2 == 1))
-    return (code | np.where(np.signbit(values), 0x80, 0)).astype(np.uint8)
+    bits: Array = (code | np.where(np.signbit(values), 0x80, 0)).astype(np.uint8)
+    return bits
 
 
 def from_fp8(bits: Array) -> Floats:
     """Return the float32 values of e4m3fn bit patterns; the two that mean no number must not be among them."""
-    return np.where(bits & 0x80, -1, 1).astype(np.float32) * _FP8_VALUES[bits & 0x7F]
+    values: Floats = np.where(bits & 0x80, -1, 1).astype(np.float32) * _FP8_VALUES[bits & 0x7F]
+    return values
 
 
 def _blocks(values: Floats) -> Floats:

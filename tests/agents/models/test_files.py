@@ -161,7 +161,9 @@ def test_fp8_gptq_and_awq_hold_the_same_weights(home: Path) -> None:
     values = np.array([fp8_value(code) for code in range(256)])[fp8[f"{base}.weight"]]
     back = values * fp8[f"{base}.weight_scale"]
     # Three bits of mantissa, or a fixed step of 2^-9 where the number is subnormal.
-    assert np.all(np.abs(back - weight) <= np.maximum(np.abs(weight) / 16, fp8[f"{base}.weight_scale"] * 2**-10) * 1.001)
+    assert np.all(
+        np.abs(back - weight) <= np.maximum(np.abs(weight) / 16, fp8[f"{base}.weight_scale"] * 2**-10) * 1.001
+    )
     gptq = read_safetensors(made(home, "tiny-dense", "gptq", "hf") / "model.safetensors")
     inputs = np.arange(1152)
     assert gptq[f"{base}.g_idx"].tolist() == (inputs // 128).tolist()
