@@ -12,10 +12,12 @@ from pathlib import Path
 
 from joulemark.agents.client.job import Progress
 from joulemark.agents.clock import NodeClock
-from joulemark.agents.devices import HeldDevices, held_devices
+from joulemark.agents.devices import HeldDevices, endpoint_devices, held_devices
+from joulemark.agents.engines.endpoint import EndpointHost
 from joulemark.agents.engines.gpu_memory import GpuMemory
 from joulemark.agents.engines.host import EngineHost, StartError
 from joulemark.agents.engines.leftovers import end_leftovers
+from joulemark.agents.engines.serving import Serving
 from joulemark.agents.engines.start_time import start_timeout_s
 from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.home import joulemark_home
@@ -45,6 +47,7 @@ from joulemark.warehouse.store.parquet import write_table
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.catalogue import engine_named, environment_set
+from joulemark.workloads.engines.endpoint import Endpoint
 
 LEASE_CHECK_S = 1.0
 
@@ -76,7 +79,7 @@ class NodeAgent:
         self._memory = GpuMemory()
         self.power = PowerTrace.start(config, self.folder, self.warehouse)
         self._doing = AgentProgress("idle")
-        self._host: EngineHost | None = None
+        self._host: Serving | None = None
         self._part: NodePart | None = None
         self._held = HeldDevices(("cpu",))
         self._cold_idle: Interval | None = None
@@ -128,6 +131,8 @@ class NodeAgent:
 
     def _bring_up(self, order: StartOrder) -> EngineRecord:
         deployment = order.deployment
+        if deployment.engine.name == Endpoint.name:
+            return self._reach(order)
         interpreter, model_path = self._prepare(deployment)
         self._memory.wait_returned(self._held.uuids, self._say)
         if self._cold_idle is None:
@@ -135,14 +140,27 @@ class NodeAgent:
         if deployment.power_limit_w is not None:
             self._limit(deployment.power_limit_w)
         self._host = self._start(order, interpreter, model_path)
-        self.power.sampler.watch(self._host.process.pid)
+        return self._ready(order, self._cold_idle)
+
+    def _reach(self, order: StartOrder) -> EngineRecord:
+        """Use a server that runs already: there is no idle power without it."""
+        place = self.config.endpoints[order.deployment.engine.version]
+        host = self._host = EndpointHost.start(order.deployment, place, self._say)
+        nvml = self.power.sampler.meters.get("nvml", {})
+        self._held = endpoint_devices(place, host.process.pid, order.deployment, nvml)
+        return self._ready(order, None)
+
+    def _ready(self, order: StartOrder, cold_idle: Interval | None) -> EngineRecord:
+        assert self._host is not None
+        deployment, pid = order.deployment, self._host.process.pid
+        self.power.sampler.watch(*((pid,) if pid is not None else ()))
         loaded_idle = self._idle(f"measuring idle power of {deployment.engine.name}", order.idle_s)
         self._part = NodePart(
             node=self.config.node,
             boot=self.clock.boot,
             devices=self._held.uuids,
             accelerator=deployment.accelerator,
-            cold_idle=self._cold_idle,
+            cold_idle=cold_idle,
             loaded_idle=loaded_idle,
         )
         return self._host.record

@@ -21,7 +21,12 @@ def test_names_of_other_things(name):
 
 
 def test_values_are_struck_out_the_longest_first(tmp_path):
-    environment = {"HF_TOKEN": "abcdef-123", "X_API_KEY": "abcdef-123-and-more", "PATH": "/bin", "HF_HOME": str(tmp_path)}
+    environment = {
+        "HF_TOKEN": "abcdef-123",
+        "X_API_KEY": "abcdef-123-and-more",
+        "PATH": "/bin",
+        "HF_HOME": str(tmp_path),
+    }
     secrets = Secrets.here("given-here", None, environment=environment)
     text = secrets.hide("abcdef-123-and-more abcdef-123 given-here /bin")
     assert text == "(hidden) (hidden) (hidden) /bin"
@@ -50,7 +55,13 @@ def test_tokens_are_known_by_their_form(tmp_path):
 
 def test_documents_lose_them_wherever_they_stand(tmp_path):
     secrets = Secrets.here(environment={"HF_TOKEN": "abcdef-123", "HF_HOME": str(tmp_path)})
-    document = {"args": ["--x", "abcdef-123"], "api_key": "whatever", "n": 3, "max_tokens": 7, "deep": [{"t": "abcdef-123!"}]}
+    document = {
+        "args": ["--x", "abcdef-123"],
+        "api_key": "whatever",
+        "n": 3,
+        "max_tokens": 7,
+        "deep": [{"t": "abcdef-123!"}],
+    }
     assert secrets.hide_in(document) == {
         "args": ["--x", "(hidden)"],
         "api_key": "(hidden)",

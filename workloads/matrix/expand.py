@@ -11,6 +11,7 @@ from joulemark.warehouse.schema.identity import canonical_json
 from joulemark.workloads.cell import Cell, Deployment, Parallel
 from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.catalogue import engine_named
+from joulemark.workloads.engines.endpoint import EndpointPlace
 from joulemark.workloads.matrix.cells import Candidate, CellMaker
 from joulemark.workloads.matrix.matching import excludes
 from joulemark.workloads.matrix.points import axis_rank, product
@@ -35,6 +36,8 @@ class Expansion:
     facts: Mapping[str, ModelFacts]
     tables: Tables = field(default_factory=Tables)
     """The files that its workloads name."""
+    endpoints: Mapping[str, EndpointPlace] = field(default_factory=dict)
+    """Where the endpoints are, by the version that is declared of them."""
 
 
 def expand(sweep: Sweep, *, any_accelerator: str = "any") -> Expansion:
@@ -66,7 +69,9 @@ def expand(sweep: Sweep, *, any_accelerator: str = "any") -> Expansion:
         what, why = next(iter(excluded))
         raise BadInput(f"{sweep.source}: no cell is left; the first that went: {what}: {why}")
     _check_commands(sweep, [*ordered, *included])
-    return Expansion((*ordered, *included), tuple(excluded), tuple(warnings), facts, maker.files.tables)
+    return Expansion(
+        (*ordered, *included), tuple(excluded), tuple(warnings), facts, maker.files.tables, maker.endpoints
+    )
 
 
 def describe(cell: Cell) -> str:
