@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from joulemark.workloads.engines.adapter import Engine, StartFacts
 LAUNCHERS = {"llamacpp": Path(__file__).with_name("llamacpp_server.py")}
 """Programs of ours that an engine's command line may ask for with ``{launcher}``."""
 READY_POLL_S = 0.1
+CRASHES = (signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGBUS, signal.SIGABRT)
+"""Signals that a program brings on itself. The same work would do so again; who was killed can be tried again."""
 
 
 class StartError(EngineError):
@@ -143,7 +146,8 @@ def _ended(engine: Engine, process: EngineProcess, when: str, oom_kills: int | N
     if oom_kills is not None and now is not None and now > oom_kills:
         advice = "the kernel killed it for want of memory: fewer tokens or streams, a smaller model, or more memory"
         return EngineError(f"{what}; {advice}", "out_of_memory", shown(log))
-    return diagnose(what, log, engine.failures, otherwise)
+    crashed = (process.end or {}).get("signal") in CRASHES
+    return diagnose(what, log, engine.failures, "engine_crashed" if crashed else otherwise)
 
 
 def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:

@@ -49,6 +49,7 @@ FAILURE_CLASSES: dict[str, tuple[str, bool]] = {
     "unsupported": ("the engine cannot run this combination", False),
     "bad_checkpoint": ("the engine could not load the model's files", False),
     "disk_full": ("no space was left for records", False),
+    "engine_crashed": ("the engine crashed in its own code, by a signal such as a segmentation fault", False),
     "engine_failed": ("the engine ended while it started, for a reason that was not recognised", False),
     "interrupted": ("the user stopped the sweep", False),
 }
