@@ -32,7 +32,7 @@ class KnownEngine(Engine, Protocol):
 
 _ENGINES: dict[str, KnownEngine] = {engine.name: engine for engine in (LlamaCpp(), Vllm(), Sglang(), Endpoint())}
 _VERSIONS = {"llamacpp": "2026.10.11549", "vllm": "0.33.0", "sglang": "0.5.23", "endpoint": UNDECLARED}
-_CPU_VERSIONS = {"vllm": "0.32.0"}
+_CPU_VERSIONS = {"vllm": "0.32.0", "sglang": "0.5.23"}
 _ONLINE_METHODS = {("vllm", "fp8"): "fp8_per_tensor", ("sglang", "fp8"): "fp8"}
 
 ENGINE_NAMES = tuple(_ENGINES)
