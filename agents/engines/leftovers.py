@@ -33,6 +33,8 @@ class StartRecord:
     since: float
     scratch: Path | None
     shared_memory: set[str]
+    main: tuple[int, float] | None = None
+    """The engine's main process: pid and start time."""
 
     @classmethod
     def new(cls, folder: Path, start_id: str, keeper_pid: int, scratch: Path) -> StartRecord:
@@ -54,7 +56,13 @@ class StartRecord:
             # Records of older versions have neither.
             Path(found["scratch"]) if "scratch" in found else None,
             set(found.get("shared_memory", ())),
+            (found["main"][0], found["main"][1]) if found.get("main") else None,
         )
+
+    def note_main(self, pid: int) -> None:
+        """Add the engine's main process."""
+        self.main = (pid, _since(pid) or 0.0)
+        self._write()
 
     def note(self, shared_memory: set[str]) -> None:
         """Add names below /dev/shm."""
@@ -62,9 +70,17 @@ class StartRecord:
             self.shared_memory |= shared_memory
             self._write()
 
-    def remove(self) -> None:
-        """Forget it: nothing is left."""
+    def end(self) -> list[int]:
+        """End what runs of it, remove what is left of it and forget it; return the pids of what ran."""
+        ended = end_marked(self.start_id)
+        # One that is just dying has lost its mark and not yet its port.
+        deadline = time.monotonic() + DEADLINE_S
+        while self.main is not None and _since(self.main[0]) == self.main[1] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        remove_shared_memory(self.shared_memory)
+        remove_scratch(self.scratch)
         self.path.unlink(missing_ok=True)
+        return ended
 
     def _write(self) -> None:
         text = {
@@ -73,6 +89,7 @@ class StartRecord:
             "since": self.since,
             **({"scratch": str(self.scratch)} if self.scratch else {}),
             "shared_memory": sorted(self.shared_memory),
+            "main": self.main,
         }
         draft = self.path.with_name(f".{self.start_id}")
         draft.write_text(json.dumps(text))
@@ -92,10 +109,7 @@ def end_leftovers(folder: Path) -> list[int]:
         record = StartRecord.read(path)
         while _since(record.keeper) == record.since and time.monotonic() < deadline:
             time.sleep(0.1)
-        ended += end_marked(record.start_id)
-        remove_shared_memory(record.shared_memory)
-        remove_scratch(record.scratch)
-        record.remove()
+        ended += record.end()
     return ended
 
 
@@ -129,8 +143,14 @@ def end_marked(start_id: str) -> list[int]:
 
 
 def _since(pid: int) -> float | None:
+    """Return when a process began; None where it is no more.
+
+    A zombie has let go of all but its number, once the last of its threads has ended.
+    """
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.NoSuchProcess:
+        begun = process.create_time()
+        over = process.status() == psutil.STATUS_ZOMBIE and len(os.listdir(f"/proc/{pid}/task")) <= 1
+    except (psutil.NoSuchProcess, OSError):
         return None
+    return None if over else begun

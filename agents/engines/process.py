@@ -15,14 +15,8 @@ from typing import Any
 
 import psutil
 
-from joulemark.agents.engines.leftovers import MARK, StartRecord, end_marked
-from joulemark.agents.engines.scratch import (
-    make_scratch,
-    remove_scratch,
-    remove_shared_memory,
-    scratch_variables,
-    shared_memory_of,
-)
+from joulemark.agents.engines.leftovers import MARK, StartRecord
+from joulemark.agents.engines.scratch import make_scratch, scratch_variables, shared_memory_of
 from joulemark.agents.secrets import Secrets
 from joulemark.warehouse.errors import EngineError
 
@@ -90,9 +84,9 @@ class EngineProcess:
         said = json.loads(keeper.stdout.readline() or b"{}")
         if said.get("what") != "started":
             keeper.wait()
-            remove_scratch(scratch)
-            record.remove()
+            record.end()
             raise EngineError(f"engine could not be started: {said.get('error', 'its keeper died')}", "engine_failed")
+        record.note_main(said["pid"])
         process = cls(start_id, said["pid"], log, secrets or Secrets.here(), keeper, record)
         threading.Thread(target=process._listen, name=f"keeper-{start_id}", daemon=True).start()
         return process
@@ -118,12 +112,9 @@ class EngineProcess:
             self._keeper.kill()
             self._over.wait(STOP_MARGIN_S)
         self._keeper.wait()
-        if self.end is None:
-            # The keeper was killed, and with it the main process only.
-            end_marked(self.start_id)
-        remove_shared_memory({*self._record.shared_memory, *(self.end or {}).get("shared_memory", ())})
-        remove_scratch(self._record.scratch)
-        self._record.remove()
+        # With the keeper killed, only the main process ended with it; the rest has its mark.
+        self._record.note(set((self.end or {}).get("shared_memory", ())))
+        self._record.end()
 
     def note_shared_memory(self) -> None:
         """Write down what shared memory the tree has now, so that it can be removed whoever is killed."""

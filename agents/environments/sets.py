@@ -9,7 +9,7 @@ A set is a pip requirements file whose comments of the form ``# key: value`` tel
 - ``torch-backend``: the build of torch that is wanted, ``cpu`` (optional);
 - ``override``: requirements that go over those of the distributions themselves (optional; needs uv);
 - ``no-deps``: requirements that are installed afterwards, without what they ask for (optional; needs uv);
-- ``recipe``: a program beside the sets that the environment's own Python runs at the end (optional).
+- ``recipe``: a program beside this module that the environment's own Python runs at the end (optional).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class RequirementSet:
     recipe: str = ""
 
     @classmethod
-    def parse(cls, name: str, text: str, folder: Path = _FOLDER) -> RequirementSet:
+    def parse(cls, name: str, text: str, folder: Path = _FOLDER.parent) -> RequirementSet:
         """Read a set from its text; a recipe lies in ``folder``. Raises BadInput where a header is missing."""
         pairs = (_HEADER.fullmatch(line.strip()) for line in text.splitlines())
         headers = {m[1]: m[2].strip() for m in pairs if m and m[1] in _KEYS}

@@ -22,7 +22,7 @@ from joulemark.workloads.cell import ModelRef
 from joulemark.workloads.models.generated import generated_config
 
 # Counts up with every change of what the same configuration gives.
-GENERATOR_VERSION = 4
+GENERATOR_VERSION = 5
 
 
 def prepare_model(model: ModelRef, quantization: str, weights_format: str, home: Path) -> Path | str:

@@ -50,8 +50,13 @@ def _int8(name: str, values: Floats) -> list[Stored]:
 
 
 def _fp8(name: str, values: Floats) -> list[Stored]:
-    scales = np.abs(values).max(axis=1, keepdims=True) / FP8_MAX
-    return [Stored(name, "F8_E4M3", to_fp8(values / scales)), Stored(f"{name}_scale", "F32", scales)]
+    rows, columns = values.shape
+    padded = np.zeros((-(-rows // _GROUP) * _GROUP, -(-columns // _GROUP) * _GROUP), np.float32)
+    padded[:rows, :columns] = values
+    blocks = padded.reshape(len(padded) // _GROUP, _GROUP, -1, _GROUP)
+    scales = np.abs(blocks).max(axis=(1, 3)) / FP8_MAX
+    scaled = (blocks / scales[:, None, :, None]).reshape(padded.shape)[:rows, :columns]
+    return [Stored(name, "F8_E4M3", to_fp8(scaled)), Stored(f"{name}_scale", "F32", scales)]
 
 
 def _int4(name: str, values: Floats) -> list[Stored]:
@@ -95,22 +100,28 @@ def _compressed(layout: str, weights: dict[str, Any], activations: dict[str, Any
     }
 
 
-def _per_token(kind: str) -> dict[str, Any]:
-    """Return the words for activations that are rounded while the model runs."""
-    return {**_numbers(8, "token", kind=kind), "dynamic": True, "observer": None}
-
+_DYNAMIC = {"dynamic": True, "observer": None}
+"""Activations are rounded while the model runs."""
 
 SCHEMES = {
     "bf16": _unquantized("bfloat16", _bf16),
     "fp16": _unquantized("float16", _fp16),
+    # In blocks of 128 x 128: vLLM's CPU build has no kernel of any use for scales per channel.
     "fp8": Scheme(
         "bfloat16",
         _bf16,
         _fp8,
-        _compressed("float-quantized", _numbers(8, "channel", kind="float"), _per_token("float")),
+        _compressed(
+            "float-quantized",
+            {**_numbers(8, "block", kind="float"), "block_structure": [_GROUP, _GROUP]},
+            {**_numbers(8, "group", _GROUP, kind="float"), **_DYNAMIC},
+        ),
     ),
     "int8-w8a8": Scheme(
-        "bfloat16", _bf16, _int8, _compressed("int-quantized", _numbers(8, "channel"), _per_token("int"))
+        "bfloat16",
+        _bf16,
+        _int8,
+        _compressed("int-quantized", _numbers(8, "channel"), {**_numbers(8, "token"), **_DYNAMIC}),
     ),
     "w4a16": Scheme("bfloat16", _bf16, _int4, _compressed("pack-quantized", _numbers(4, "group", _GROUP), None)),
     # Such checkpoints are made for half precision: their scales are float16.

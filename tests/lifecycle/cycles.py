@@ -74,7 +74,11 @@ def one(engine, name, home, folder, way):
         end_leftovers(folder / "starts")
     else:
         host.stop()
-    return {"ready_s": host.record.ready_s, "stop_s": round(time.monotonic() - begun, 2), "start": host.process.start_id}
+    return {
+        "ready_s": host.record.ready_s,
+        "stop_s": round(time.monotonic() - begun, 2),
+        "start": host.process.start_id,
+    }
 
 
 def main():

@@ -48,7 +48,9 @@ def test_what_is_left_would_be_seen(tmp_path):
     before = Inventory.now()
     memory = SharedMemory(create=True, size=4096)
     folder = Path(tempfile.mkdtemp(prefix="left-behind-"))
-    program = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    program = (
+        "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    )
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as left:
         port = int(left.stdout.readline())
         try:

@@ -159,11 +159,11 @@ def test_fp8_gptq_and_awq_hold_the_same_weights(home: Path) -> None:
     weight = exact[f"{base}.weight"]
     fp8 = read_safetensors(made(home, "tiny-dense", "fp8", "hf") / "model.safetensors")
     values = np.array([fp8_value(code) for code in range(256)])[fp8[f"{base}.weight"]]
-    back = values * fp8[f"{base}.weight_scale"]
+    assert fp8[f"{base}.weight_scale"].shape == (3, 9)
+    scales = fp8[f"{base}.weight_scale"].repeat(128, axis=0).repeat(128, axis=1)
     # Three bits of mantissa, or a fixed step of 2^-9 where the number is subnormal.
-    assert np.all(
-        np.abs(back - weight) <= np.maximum(np.abs(weight) / 16, fp8[f"{base}.weight_scale"] * 2**-10) * 1.001
-    )
+    allowed = np.maximum(np.abs(weight) / 16, scales * 2**-10)
+    assert np.all(np.abs(values * scales - weight) <= allowed * 1.001)
     gptq = read_safetensors(made(home, "tiny-dense", "gptq", "hf") / "model.safetensors")
     inputs = np.arange(1152)
     assert gptq[f"{base}.g_idx"].tolist() == (inputs // 128).tolist()

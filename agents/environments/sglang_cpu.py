@@ -25,8 +25,8 @@ def _preload_cuda_library():
 """
 """The last definition of a function counts. Without operators SGLang takes torch's own."""
 
-NO_OPERATORS = """# --- added by joulemark: beside a CPU torch the compiled operators cannot be loaded, and what follows only registers
-# shapes for them. They are declared so that it can.
+NO_OPERATORS = """# --- added by joulemark: beside a CPU torch the compiled operators cannot be loaded, and what
+# follows only registers shapes for them. They are declared so that it can.
 import torch as _torch
 
 _declared = _torch.library.Library("torchvision", "FRAGMENT")
