@@ -10,7 +10,7 @@ from pathlib import Path
 from joulemark.agents.client.job import Broken, ClientJob, Done, Progress
 from joulemark.agents.client.process import ClientProcess
 from joulemark.agents.clock import NodeClock
-from joulemark.agents.engines.host import EngineHost
+from joulemark.agents.engines.serving import Serving
 from joulemark.agents.orders import TrialOrder, TrialResult
 from joulemark.agents.scraper import Scraper
 from joulemark.agents.spool.seal import seal
@@ -30,7 +30,7 @@ class TrialRun:
     """A trial in progress."""
 
     order: TrialOrder
-    host: EngineHost
+    host: Serving
     clock: NodeClock
     node: str
     spool: Path

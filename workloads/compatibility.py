@@ -14,6 +14,7 @@ from joulemark.warehouse.units import BYTES_PER_GIB
 from joulemark.workloads.accelerators import accelerator, capability_in_words
 from joulemark.workloads.cell import Cell, Deployment
 from joulemark.workloads.engines.catalogue import environment_set
+from joulemark.workloads.engines.endpoint import Endpoint
 from joulemark.workloads.learnt import Failure
 from joulemark.workloads.memory import need
 from joulemark.workloads.models.catalogue import stored_precision
@@ -49,6 +50,9 @@ def incompatible(cell: Cell, facts: ModelFacts | None, place: Place, own_environ
     ``own_environment`` says that the user named an environment for its engine.
     """
     deployment = cell.deployment
+    if deployment.engine.name == Endpoint.name:
+        # It runs already.
+        return None
     checks = (
         None if own_environment else _not_installable(deployment, place),
         _accelerator_note(deployment),

@@ -16,7 +16,7 @@ from joulemark.agents.models.dummy import dummy_model
 from joulemark.agents.models.gguf import FORMATS, write_gguf
 from joulemark.agents.models.schemes import SCHEMES
 from joulemark.agents.models.tokenizer import CORPUS, project_tokenizer
-from joulemark.agents.models.weights import SEED, Config, is_moe
+from joulemark.agents.models.weights import SEED, Config
 from joulemark.warehouse.errors import BadInput, DiskFull, UnknownModel
 from joulemark.warehouse.schema.identity import content_id
 from joulemark.workloads.cell import ModelRef
@@ -24,7 +24,7 @@ from joulemark.workloads.models.catalogue import needs_no_hub
 from joulemark.workloads.models.generated import generated_config
 
 # Counts up with every change of what the same configuration gives.
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 5
 
 
 def prepare_model(model: ModelRef, quantization: str, weights_format: str, home: Path) -> Path | str:
@@ -50,7 +50,7 @@ def prepare_model(model: ModelRef, quantization: str, weights_format: str, home:
 
 def _generated(preset: str, quantization: str, weights_format: str, home: Path) -> Path:
     config = generated_config(preset)
-    _check_precision(preset, config, quantization, weights_format)
+    _check_precision(preset, quantization, weights_format)
     folder = home / "models" / f"{preset}-{_generator_id(config)}"
     suffix = ".gguf" if weights_format == "gguf" else ""
     target = folder / f"{weights_format}-{quantization}{suffix}"
@@ -80,11 +80,8 @@ def _make(target: Path, preset: str, config: Config, quantization: str) -> None:
         raise
 
 
-def _check_precision(preset: str, config: Config, quantization: str, weights_format: str) -> None:
-    if weights_format == "gguf":
-        known = sorted(FORMATS)
-    else:
-        known = sorted(name for name, scheme in SCHEMES.items() if scheme.experts or not is_moe(config))
+def _check_precision(preset: str, quantization: str, weights_format: str) -> None:
+    known = sorted(FORMATS if weights_format == "gguf" else SCHEMES)
     if quantization not in known:
         raise BadInput(
             f"generated model {preset} cannot be had as {quantization} in {weights_format} format; "

@@ -8,6 +8,7 @@ from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Cell, Deployment
 from joulemark.workloads.engines.adapter import Engine
 from joulemark.workloads.engines.common import common_refusal
+from joulemark.workloads.engines.endpoint import UNDECLARED, Endpoint
 from joulemark.workloads.engines.llamacpp import LlamaCpp
 from joulemark.workloads.engines.sglang import Sglang
 from joulemark.workloads.engines.vllm import Vllm
@@ -31,9 +32,9 @@ class KnownEngine(Engine, Protocol):
         """Return why the engine cannot be asked for ``deployment``, or None."""
 
 
-_ENGINES: dict[str, KnownEngine] = {engine.name: engine for engine in (LlamaCpp(), Vllm(), Sglang())}
-_VERSIONS = {"llamacpp": "2026.10.11549", "vllm": "0.33.0", "sglang": "0.5.23"}
-_CPU_VERSIONS = {"vllm": "0.32.0"}
+_ENGINES: dict[str, KnownEngine] = {engine.name: engine for engine in (LlamaCpp(), Vllm(), Sglang(), Endpoint())}
+_VERSIONS = {"llamacpp": "2026.10.11549", "vllm": "0.33.0", "sglang": "0.5.23", "endpoint": UNDECLARED}
+_CPU_VERSIONS = {"vllm": "0.32.0", "sglang": "0.5.23"}
 
 ENGINE_NAMES = tuple(_ENGINES)
 
@@ -64,8 +65,8 @@ def environment_set(name: str, version: str, on_cpu: bool) -> str:
 
 
 def has_cpu_build(name: str) -> bool:
-    """Return whether joulemark can install the engine for the CPU."""
-    return name == "llamacpp" or name in _CPU_VERSIONS
+    """Return whether the engine runs on the CPU without an environment of the user's: installed by us, or there."""
+    return name in ("llamacpp", "endpoint") or name in _CPU_VERSIONS
 
 
 def online_method(name: str, quantization: str) -> str | None:
@@ -88,4 +89,6 @@ def refusal(deployment: Deployment) -> str | None:
         return "a power limit needs a GPU"
     if deployment.on_cpu and deployment.engine.args.get("cuda_graphs") is True:
         return "CUDA graphs need a GPU"
-    return common_refusal(deployment.engine.args, engine.name) or engine.refusal(deployment)
+    # What an endpoint is said to run with is declared in whatever words.
+    lacking = common_refusal(deployment.engine.args, engine.name) if engine.name != Endpoint.name else None
+    return lacking or engine.refusal(deployment)

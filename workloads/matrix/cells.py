@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from joulemark.warehouse.errors import UnknownModel
+from joulemark.warehouse.errors import BadInput, UnknownModel
 from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, Scalar, WindowPolicy
 from joulemark.workloads.compatibility import Place
 from joulemark.workloads.engines.catalogue import (
@@ -17,6 +17,7 @@ from joulemark.workloads.engines.catalogue import (
     online_method,
     refusal,
 )
+from joulemark.workloads.engines.endpoint import Endpoint, EndpointPlace
 from joulemark.workloads.matrix.files import Files
 from joulemark.workloads.matrix.points import Point
 from joulemark.workloads.matrix.workload import Asked, make_workload
@@ -60,6 +61,8 @@ class CellMaker:
         self.place = place
         self.files = Files(sweep.folder)
         self._places = {a.name: a.where for a in sweep.axes} | {k: a.where for a in sweep.axes for k in _linked(a)}
+        self.endpoints: dict[str, EndpointPlace] = {}
+        """Where the endpoints are, by the version that is declared of them."""
         self._models: dict[ModelAsk, tuple[ModelRef, ModelFacts | None]] = {}
 
     def model(self, ask: ModelAsk) -> tuple[ModelRef, ModelFacts | None]:
@@ -93,7 +96,12 @@ class CellMaker:
         settings = self.sweep.engines.get(engine.name, EngineSettings())
         version = engine_ask.version or settings.version or default_version(engine.name, on_cpu)
         args = _engine_args(engine, settings.args, engine_ask.args, point)
-        weights, args, refused = _weights(model, quantization, engine, args)
+        if engine.name == Endpoint.name:
+            self._keep_place(version, engine_ask.place or settings.place)
+        weights, refused = model, None
+        # What an endpoint has loaded is as it is: the sweep file declares it.
+        if engine.weights_format != "any":
+            weights, args, refused = _weights(model, quantization, engine, args)
         kv_type = point.get("kv_type", "auto")
         deployment = Deployment(
             model=weights,
@@ -113,6 +121,19 @@ class CellMaker:
                 f"name one of your own: engines: {{{engine.name}: {{environment: PATH}}}}"
             )
         return Candidate(cell, model, facts, refusal(deployment) or refused, asked, bool(settings.environment))
+
+    def _keep_place(self, version: str, place: EndpointPlace | None) -> None:
+        """Note where the endpoint of this version is. Raises BadInput where that is not said, or is two places."""
+        if place is None:
+            raise BadInput(
+                f"{self.sweep.source}: the engine endpoint needs a url: write engines: {{endpoint: http://HOST:PORT}}, "
+                "or on the axis {name: endpoint, url: http://HOST:PORT, version: what runs there}"
+            )
+        if self.endpoints.setdefault(version, place) != place:
+            raise BadInput(
+                f"{self.sweep.source}: two endpoints are both declared as version {version!r}, and where one is makes "
+                "no other cell: give each a version of its own that says what runs there"
+            )
 
     def _asked(self, point: Point) -> Asked:
         """Return the workload of ``point``: axes over the value of the axis ``workload``, that over the sweep's own."""

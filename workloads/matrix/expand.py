@@ -12,6 +12,7 @@ from joulemark.workloads.cell import Cell, Deployment, Parallel
 from joulemark.workloads.compatibility import TOO_LARGE, Place, incompatible, unpacked
 from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.catalogue import engine_named
+from joulemark.workloads.engines.endpoint import EndpointPlace
 from joulemark.workloads.learnt import learnt_reason
 from joulemark.workloads.matrix.cells import Candidate, CellMaker
 from joulemark.workloads.matrix.matching import excludes
@@ -55,6 +56,8 @@ class Expansion:
     facts: Mapping[str, ModelFacts]
     tables: Tables = field(default_factory=Tables)
     """The files that its workloads name."""
+    endpoints: Mapping[str, EndpointPlace] = field(default_factory=dict)
+    """Where the endpoints are, by the version that is declared of them."""
     forced: tuple[Omission, ...] = ()
 
 
@@ -98,7 +101,15 @@ def expand(sweep: Sweep, place: Place | None = None, *, force: bool = False) -> 
     everything = [*ordered, *included]
     _check_commands(sweep, everything)
     warnings |= dict.fromkeys(_notes(everything))
-    return Expansion(tuple(everything), tuple(excluded), tuple(warnings), facts, maker.files.tables, tuple(forced))
+    return Expansion(
+        tuple(everything),
+        tuple(excluded),
+        tuple(warnings),
+        facts,
+        maker.files.tables,
+        maker.endpoints,
+        tuple(forced),
+    )
 
 
 def describe(cell: Cell) -> str:

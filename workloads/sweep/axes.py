@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from joulemark.workloads.document import Item
+from joulemark.workloads.sweep.engine_fields import is_mapping
 from joulemark.workloads.sweep.model import Axis, Exclusion, Inclusion
 from joulemark.workloads.sweep.values import (
     DOTTED,
@@ -12,7 +13,6 @@ from joulemark.workloads.sweep.values import (
     axis_name,
     axis_value,
     check_axis_name,
-    is_mapping,
     parallel_fields,
 )
 from joulemark.workloads.sweep.workload_fields import workload_value

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemark.workloads.cell import Scalar
+from joulemark.workloads.engines.endpoint import EndpointPlace
 from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
 ArgValue = Scalar | Mapping[str, Scalar]
@@ -56,11 +57,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class EngineAsk:
-    """One engine as an axis value; ``version`` and ``args`` go over those of the sweep's ``engines``."""
+    """One engine as an axis value; ``version``, ``args`` and ``place`` go over those of the sweep's ``engines``."""
 
     name: str
     version: str | None = None
     args: Mapping[str, ArgValue] = field(default_factory=dict)
+    place: EndpointPlace | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class EngineSettings:
     version: str | None = None
     args: Mapping[str, ArgValue] = field(default_factory=dict)
     environment: str | None = None
+    place: EndpointPlace | None = None
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from typing import Any
 
 from joulemark.workloads.cell import Parallel
 from joulemark.workloads.document import Item
-from joulemark.workloads.engines.catalogue import ENGINE_NAMES
-from joulemark.workloads.engines.common import COMMON, SPECULATIVE_FIELDS
 from joulemark.workloads.nearest import suggestion
 from joulemark.workloads.precision import KV_TYPES, QUANTIZATIONS
-from joulemark.workloads.sweep.model import ArgValue, Bound, EngineAsk, ModelAsk, Selection
+from joulemark.workloads.sweep.engine_fields import argument, engine_value, refuse_secret
+from joulemark.workloads.sweep.model import Bound, ModelAsk, Selection
 from joulemark.workloads.sweep.workload_fields import burstiness_value, load_value, rate_value, workload_value
 
 LINK = "link"
@@ -49,23 +48,12 @@ def axis_value(axis: str, item: Item) -> Any:
     return _READERS[axis](item)
 
 
-def argument(key: str, item: Item) -> ArgValue:
-    """Return the value of an engine argument: a scalar, or a mapping for a common option that has fields."""
-    if not is_mapping(key) or not isinstance(item.value, dict):
-        return item.scalar(f"a text, number, true, false or null for {key}")
-    fields = item.fields(SPECULATIVE_FIELDS, key)
-    return {name: field.scalar(f"a text or number for {name}") for name, field in fields.items()}
-
-
-def is_mapping(key: str) -> bool:
-    """Return whether an engine argument is a common option that has fields."""
-    name = key.lstrip("-").replace("-", "_")
-    return name in COMMON and COMMON[name].kind == "mapping"
-
-
 def check_axis_name(name: str, where: Item) -> None:
     """Raise BadInput where ``name``, a key of the mapping ``where``, is no axis."""
-    if name in PLAIN_AXES or any(name.startswith(d) and name != d for d in DOTTED):
+    dotted = any(name.startswith(d) and name != d for d in DOTTED)
+    if dotted:
+        refuse_secret(name, Item(None, where.keys[name]))
+    if dotted or name in PLAIN_AXES:
         return
     known = (*PLAIN_AXES, LINK, "engine.<argument>", "request.<parameter>")
     place = Item(None, where.keys[name])
@@ -75,13 +63,6 @@ def check_axis_name(name: str, where: Item) -> None:
 def axis_name(key: str) -> str:
     """Return the one spelling of an axis: engine arguments without leading dashes."""
     return f"engine.{key.removeprefix('engine.').lstrip('-')}" if key.startswith("engine.") else key
-
-
-def engine_args(item: Item) -> dict[str, ArgValue]:
-    """Return a mapping of engine arguments, without leading dashes."""
-    return {
-        key.lstrip("-"): argument(key, value) for key, value in item.mapping("engine arguments as a mapping").items()
-    }
 
 
 def parallel_fields(item: Item) -> dict[str, int | bool]:
@@ -130,15 +111,6 @@ def _selection(item: Item) -> Selection:
     )
 
 
-def _engine(item: Item) -> EngineAsk:
-    if not isinstance(item.value, dict):
-        return EngineAsk(item.one_of(ENGINE_NAMES, "engine"))
-    fields = item.fields(("name", "version", "args"), "engine", required=("name",))
-    version = fields["version"].text("version") if "version" in fields else None
-    args = engine_args(fields["args"]) if "args" in fields else {}
-    return EngineAsk(fields["name"].one_of(ENGINE_NAMES, "engine"), version, args)
-
-
 def _accelerator(item: Item) -> str:
     word = item.text("accelerator, such as H100, any or cpu")
     return word.lower() if word.lower() in ("any", "cpu") else word
@@ -152,7 +124,7 @@ _READERS: dict[str, Callable[[Item], Any]] = {
     "model": _model,
     "quantization": lambda item: item.one_of(QUANTIZATIONS, "quantization"),
     "kv_type": lambda item: item.one_of(KV_TYPES, "KV-cache type"),
-    "engine": _engine,
+    "engine": engine_value,
     "accelerator": _accelerator,
     "parallel": lambda item: Parallel(**parallel_fields(item)),  # type: ignore[arg-type]
     "power_limit_w": _power_limit,
