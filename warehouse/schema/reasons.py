@@ -41,6 +41,7 @@ FAILURE_CLASSES: dict[str, tuple[str, bool]] = {
     "engine_died": ("the engine ended while requests were running", True),
     "not_ready": ("the engine did not become ready in time", True),
     "port_taken": ("the engine could not listen on its port", True),
+    "device_busy": ("a GPU still held memory of an earlier engine, or of another program, when it was to start", True),
     "node_lost": ("the node or its agent was lost", True),
     "client_failed": ("the load client ended by itself", True),
     "power_invalid": ("the trial ran, and its records do not support a figure", True),
@@ -49,6 +50,7 @@ FAILURE_CLASSES: dict[str, tuple[str, bool]] = {
     "unsupported": ("the engine cannot run this combination", False),
     "bad_checkpoint": ("the engine could not load the model's files", False),
     "disk_full": ("no space was left for records", False),
+    "engine_crashed": ("the engine crashed in its own code, by a signal such as a segmentation fault", False),
     "engine_failed": ("the engine ended while it started, for a reason that was not recognised", False),
     "interrupted": ("the user stopped the sweep", False),
 }
