@@ -53,6 +53,7 @@ class Vllm:
         reported_paths=("/version", "/v1/models", "/server_info?config_format=json"),
         body={"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
         fixed_length={"ignore_eos": True},
+        takes_key=True,
     )
     failures: tuple[FailurePattern, ...] = (
         PORT_TAKEN,
