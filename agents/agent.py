@@ -49,6 +49,7 @@ from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.catalogue import engine_named, environment_set
 from joulemark.workloads.engines.endpoint import Endpoint
+from joulemark.workloads.models.catalogue import stored_precision
 
 LEASE_CHECK_S = 1.0
 
@@ -220,8 +221,8 @@ class NodeAgent:
             wanted = environment_set(name, deployment.engine.version, deployment.on_cpu)
             interpreter = ensure_environment(wanted, self.home, self._say)
         self._say(f"preparing {deployment.model.name} in {deployment.quantization}")
-        weights_format = engine_named(name).weights_format
-        return interpreter, str(prepare_model(deployment.model, deployment.quantization, weights_format, self.home))
+        weights_format, precision = engine_named(name).weights_format, stored_precision(deployment)
+        return interpreter, str(prepare_model(deployment.model, precision, weights_format, self.home))
 
     def _start(self, order: StartOrder, interpreter: Path, model_path: str) -> EngineHost:
         deployment = order.deployment

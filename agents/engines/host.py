@@ -19,13 +19,15 @@ from joulemark.warehouse.errors import EngineError
 from joulemark.warehouse.schema.trial import EngineRecord
 from joulemark.warehouse.store.layout import LOGS
 from joulemark.workloads.cell import Deployment
-from joulemark.workloads.engines.adapter import Engine, StartFacts
+from joulemark.workloads.engines.adapter import LOG, Engine, StartFacts
 
 LAUNCHERS = {"llamacpp": Path(__file__).with_name("llamacpp_server.py")}
 """Programs of ours that an engine's command line may ask for with ``{launcher}``."""
 READY_POLL_S = 0.1
 CRASHES = (signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGBUS, signal.SIGABRT)
 """Signals that a program brings on itself. The same work would do so again; who was killed can be tried again."""
+READ_BACK_BYTES = 4_000_000
+"""How much of the engine's log is looked through for what it runs; it writes far less until it is ready."""
 
 
 class StartError(EngineError):
@@ -90,7 +92,7 @@ class EngineHost:
         )
         try:
             ready_s = _wait_ready(engine, facts, process, report, timeout_s or engine.ready_timeout_s, oom_kills)
-            reported = secrets.hide_in(_read_back(engine, facts))
+            reported = secrets.hide_in(_read_back(engine, facts, process))
             process.note_shared_memory()
         except BaseException as error:
             process.stop(0.0)
@@ -150,8 +152,9 @@ def _ended(engine: Engine, process: EngineProcess, when: str, oom_kills: int | N
     return diagnose(what, log, engine.failures, "engine_crashed" if crashed else otherwise)
 
 
-def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:
-    documents = {}
+def _read_back(engine: Engine, facts: StartFacts, process: EngineProcess) -> dict[str, Any]:
+    with process.log.open("rb") as log:
+        documents: dict[str, Any] = {LOG: log.read(READ_BACK_BYTES).decode(errors="replace")}
     for path in engine.api.reported_paths:
         body = get(f"http://{facts.host}:{facts.port}{path}", api_key=facts.api_key)
         if body is not None:

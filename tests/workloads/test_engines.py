@@ -199,9 +199,9 @@ def test_names_versions_and_environments():
     assert environment_set("sglang", default_version("sglang", True), True) == "sglang-0.5.23"
     with pytest.raises(BadInput, match="did you mean vllm"):
         engine_named("vlm")
-    assert online_method("vllm", "fp8", on_cpu=False) == "fp8_per_tensor"
-    assert online_method("vllm", "fp8", on_cpu=True) is None
-    assert online_method("vllm", "awq", on_cpu=False) is None
+    assert online_method("vllm", "fp8") == "fp8_per_tensor"
+    assert online_method("sglang", "fp8-block") is None
+    assert online_method("vllm", "awq") is None
 
 
 STATE = {c.name for c in ENGINE_STATE.columns} - {"trial", "node", "t"}

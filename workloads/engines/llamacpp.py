@@ -14,10 +14,12 @@ from typing import Any
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Deployment, Scalar
 from joulemark.workloads.engines.adapter import ApiTraits, Command, FailurePattern, StartFacts
+from joulemark.workloads.engines.common import check_commons, common_name
 from joulemark.workloads.engines.failures import OUT_OF_MEMORY
 from joulemark.workloads.engines.options import flags, merged, refuse_reserved, text, variables
 from joulemark.workloads.engines.readback import present
-from joulemark.workloads.precision import quantizations_of
+from joulemark.workloads.engines.translate import llamacpp_options
+from joulemark.workloads.precision import kv_words, quantizations_of
 
 LAUNCHER = "{launcher}"
 """Stands for the path of the launcher script, which depends on the node."""
@@ -37,18 +39,6 @@ _RESERVED = {
     "cache_type_k": "use the kv_type axis",
     "cache_type_v": "use the kv_type axis",
 }
-_KV_TYPES = {
-    "f16": 1,
-    "f32": 0,
-    "bf16": 30,
-    "q8_0": 8,
-    "q5_1": 7,
-    "q5_0": 6,
-    "q4_1": 3,
-    "q4_0": 2,
-    "iq4_nl": 20,
-}
-"""The KV types that llama.cpp's server takes, with the numbers that the GGUF format gives them."""
 
 
 class LlamaCpp:
@@ -91,14 +81,14 @@ class LlamaCpp:
     stop_grace_s: float = 10.0
     ready_timeout_s: float = 120.0
     quantizations: tuple[str, ...] = quantizations_of("gguf")
-    kv_types: tuple[str, ...] = tuple(_KV_TYPES)
+    kv_types: tuple[str, ...] = tuple(kv_words("llamacpp"))
     default_kv_type: str = "f16"
     # Each slot has a cache of its own for the whole context, which is there from the start.
     default_slots: int = 32
 
     def argument_name(self, key: str) -> str:
         """Return an argument as llama.cpp spells it: with underscores."""
-        return key if key.startswith("env.") else key.lstrip("-").replace("-", "_")
+        return key if key.startswith("env.") else common_name(key) or key.lstrip("-").replace("-", "_")
 
     def refusal(self, deployment: Deployment) -> str | None:
         """Return why llama.cpp cannot be asked for ``deployment``, or None."""
@@ -115,6 +105,7 @@ class LlamaCpp:
         """Return the command line. Raises BadInput where llama.cpp has no word for what is asked."""
         args = deployment.engine.args
         refuse_reserved(args, _RESERVED, self.name)
+        check_commons(args, self.name)
         refusal = self.refusal(deployment)
         if refusal is not None:
             raise BadInput(refusal)
@@ -144,6 +135,8 @@ class LlamaCpp:
             "prompt_tokens_total": samples.get("llamacpp:prompt_tokens_total"),
             "generation_tokens_total": samples.get("llamacpp:tokens_predicted_total"),
             "preemptions_total": None,
+            "draft_tokens_total": None,
+            "accepted_tokens_total": None,
             "flops_total": None,
             "read_bytes_total": None,
         }
@@ -173,9 +166,10 @@ def quantization_of_ftype(ftype: str) -> str:
 def _settings(deployment: Deployment, args: Mapping[str, Scalar]) -> tuple[str, ...]:
     settings: dict[str, Scalar] = {}
     if deployment.kv_type != "f16":
-        kind = _KV_TYPES[deployment.kv_type]
+        kind = kv_words("llamacpp")[deployment.kv_type]
         settings = {"cache_type_k": kind, "cache_type_v": kind}
-    settings |= {key: value for key, value in merged({}, args).items() if key not in _LAUNCHER_OPTIONS}
+    own = {key: value for key, value in args.items() if key not in _LAUNCHER_OPTIONS and common_name(key) is None}
+    settings |= merged(llamacpp_options(args), own)
     return tuple(word for key, value in settings.items() for word in ("--set", f"{key}={text(value)}"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from joulemark.warehouse.errors import BadInput, UnknownModel
 from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, Scalar, WindowPolicy
+from joulemark.workloads.compatibility import Place
 from joulemark.workloads.engines.catalogue import (
     KnownEngine,
     default_version,
@@ -20,13 +21,14 @@ from joulemark.workloads.engines.endpoint import Endpoint, EndpointPlace
 from joulemark.workloads.matrix.files import Files
 from joulemark.workloads.matrix.points import Point
 from joulemark.workloads.matrix.workload import Asked, make_workload
-from joulemark.workloads.models.catalogue import catalogue
+from joulemark.workloads.models.catalogue import catalogue, needs_no_hub
 from joulemark.workloads.models.checkpoint import precision_of_config
+from joulemark.workloads.models.dummy import DUMMY_PRECISIONS
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.models.generated import generated_quantizations
 from joulemark.workloads.models.resolve import local_config, resolve_model
-from joulemark.workloads.precision import UNQUANTIZED, quantizations_of
-from joulemark.workloads.sweep.model import Axis, EngineAsk, EngineSettings, ModelAsk, Sweep
+from joulemark.workloads.precision import UNQUANTIZED, is_a, quantizations_of
+from joulemark.workloads.sweep.model import ArgValue, Axis, EngineAsk, EngineSettings, ModelAsk, Sweep
 from joulemark.workloads.sweep.values import LINK, LOAD_AXES
 from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
@@ -47,14 +49,16 @@ class Candidate:
     refused: str | None
     asked: Asked
     """The workload as the sweep file has it."""
+    own_environment: bool = False
+    """Whether the sweep names an environment for its engine."""
 
 
 class CellMaker:
     """Makes cells of one sweep; remembers the models that it has resolved."""
 
-    def __init__(self, sweep: Sweep, any_accelerator: str) -> None:
+    def __init__(self, sweep: Sweep, place: Place) -> None:
         self.sweep = sweep
-        self.any_accelerator = any_accelerator
+        self.place = place
         self.files = Files(sweep.folder)
         self._places = {a.name: a.where for a in sweep.axes} | {k: a.where for a in sweep.axes for k in _linked(a)}
         self.endpoints: dict[str, EndpointPlace] = {}
@@ -79,7 +83,7 @@ class CellMaker:
         """Return what ``asked`` stands for: ``any`` is the CPU for an engine that knows nothing else."""
         if asked != "any":
             return asked
-        return "cpu" if engine.weights_format == "gguf" else self.any_accelerator
+        return "cpu" if engine.weights_format == "gguf" else self.place.any_accelerator
 
     def candidate(self, point: Point) -> Candidate:
         """Return the cell of ``point``, and why it cannot be asked for where that is so."""
@@ -97,7 +101,7 @@ class CellMaker:
         weights, refused = model, None
         # What an endpoint has loaded is as it is: the sweep file declares it.
         if engine.weights_format != "any":
-            weights, args, refused = _weights(model, quantization, engine, on_cpu, args)
+            weights, args, refused = _weights(model, quantization, engine, args)
         kv_type = point.get("kv_type", "auto")
         deployment = Deployment(
             model=weights,
@@ -116,7 +120,7 @@ class CellMaker:
                 f"{engine.name} has no CPU build that joulemark could install; "
                 f"name one of your own: engines: {{{engine.name}: {{environment: PATH}}}}"
             )
-        return Candidate(cell, model, facts, refusal(deployment) or refused, asked)
+        return Candidate(cell, model, facts, refusal(deployment) or refused, asked, bool(settings.environment))
 
     def _keep_place(self, version: str, place: EndpointPlace | None) -> None:
         """Note where the endpoint of this version is. Raises BadInput where that is not said, or is two places."""
@@ -165,42 +169,70 @@ def default_quantization(model: ModelRef, weights_format: str) -> str:
 
 
 def _engine_args(
-    engine: KnownEngine, settings: Mapping[str, Scalar], own: Mapping[str, Scalar], point: Point
+    engine: KnownEngine, settings: Mapping[str, ArgValue], own: Mapping[str, ArgValue], point: Point
 ) -> dict[str, Scalar]:
-    """Arguments of the sweep, of the axis value and of the ``engine.`` axes, the later over the earlier."""
+    """Arguments of the sweep, of the axis value and of the ``engine.`` axes, the later over the earlier.
+
+    Mappings become one argument for each of their keys: ``speculative.tokens``.
+    """
     axes = {key.removeprefix("engine."): value for key, value in point.items() if key.startswith("engine.")}
     args: dict[str, Scalar] = {}
     for source in (settings, own, axes):
-        args |= {engine.argument_name(key): value for key, value in source.items()}
+        for key, value in source.items():
+            name = engine.argument_name(key)
+            # A later mapping, or null, replaces an earlier one as a whole.
+            args = {k: v for k, v in args.items() if not k.startswith(f"{name}.")}
+            args |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
     return {key: args[key] for key in sorted(args) if args[key] is not None}
 
 
 def _weights(
-    model: ModelRef, quantization: str, engine: KnownEngine, on_cpu: bool, args: dict[str, Scalar]
+    model: ModelRef, quantization: str, engine: KnownEngine, args: dict[str, Scalar]
 ) -> tuple[ModelRef, dict[str, Scalar], str | None]:
     """Return where weights in ``quantization`` come from, the engine arguments with that, and why there are none."""
-    if model.weights == "dummy" and (model.source != "hub" or engine.weights_format == "gguf"):
-        return model, args, "dummy weights are for models from the hub, in vllm and sglang"
-    if model.source == "generated":
-        made = generated_quantizations(model.location, engine.weights_format)
-        return model, args, None if quantization in made else f"{model.name} is made in {', '.join(made)} only"
-    if engine.weights_format == "gguf" or "quantization" in args:
+    if model.weights == "dummy":
+        return _dummy(model, quantization, engine, args)
+    if model.source != "generated" and (engine.weights_format == "gguf" or "quantization" in args):
         return model, args, None
-    held, location = _held(model, quantization)
-    if held is None or held == quantization or (held in UNQUANTIZED and quantization in UNQUANTIZED):
+    held, location = _held(model, quantization, engine)
+    if held is None or is_a(held, quantization) or (held in UNQUANTIZED and quantization in UNQUANTIZED):
         return replace(model, location=location), args, None
-    method = online_method(engine.name, quantization, on_cpu)
-    if held in UNQUANTIZED and method is not None:
+    method = online_method(engine.name, quantization)
+    if held in UNQUANTIZED and method is not None and "quantization" not in args:
         return model, {**args, "quantization": method}, None
+    if model.source == "generated":
+        made = ", ".join(generated_quantizations(model.location, engine.weights_format))
+        return model, args, f"{model.name} is made in {made} only"
     return model, args, f"{model.name} is there in {held}, not in {quantization}: name a checkpoint in it as the model"
 
 
-def _held(model: ModelRef, quantization: str) -> tuple[str | None, str]:
+def _dummy(
+    model: ModelRef, quantization: str, engine: KnownEngine, args: dict[str, Scalar]
+) -> tuple[ModelRef, dict[str, Scalar], str | None]:
+    """Dummy weights need a configuration only: the catalogue's, in any precision that it can be written in."""
+    if model.source != "hub" or engine.weights_format == "gguf":
+        return model, args, "dummy weights are for models from the hub, in vllm and sglang"
+    if "quantization" in args or not needs_no_hub(model):
+        return model, args, None
+    if quantization in DUMMY_PRECISIONS:
+        return model, args, None
+    method = online_method(engine.name, quantization)
+    if method is not None:
+        return model, {**args, "quantization": method}, None
+    return model, args, f"dummy weights are made in {', '.join(DUMMY_PRECISIONS)}, not in {quantization}"
+
+
+def _held(model: ModelRef, quantization: str, engine: KnownEngine) -> tuple[str | None, str]:
     """Return the precision of the weights to be loaded (None where it cannot be known beforehand), and their place."""
+    if model.source == "generated":
+        made = generated_quantizations(model.location, engine.weights_format)
+        return quantization if quantization in made else made[0], model.location
     entry = catalogue().get(model.name)
     if entry is not None and model.source == "hub":
-        if quantization in entry.checkpoints and model.revision is None:
-            return quantization, entry.checkpoints[quantization]
+        listed = [q for q in entry.checkpoints if is_a(q, quantization)]
+        if listed and model.revision is None:
+            best = quantization if quantization in listed else listed[0]
+            return best, entry.checkpoints[best]
         return default_quantization(model, "hf"), model.location
     if model.source == "path" and not model.location.endswith(".gguf"):
         return precision_of_config(local_config(Path(model.location))), model.location

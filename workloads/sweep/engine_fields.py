@@ -7,12 +7,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from joulemark.warehouse.errors import BadInput
-from joulemark.workloads.cell import Scalar
 from joulemark.workloads.document import Item
 from joulemark.workloads.engines.catalogue import ENGINE_NAMES
+from joulemark.workloads.engines.common import COMMON, SPECULATIVE_FIELDS
 from joulemark.workloads.engines.endpoint import Endpoint, EndpointPlace
 from joulemark.workloads.nearest import suggestion
-from joulemark.workloads.sweep.model import EngineAsk, EngineSettings
+from joulemark.workloads.sweep.model import ArgValue, EngineAsk, EngineSettings
 
 PLACE_KEYS = ("url", "served", "api_key_env", "devices")
 """Where an endpoint is."""
@@ -54,13 +54,27 @@ def engine_settings(item: Item, base: Path) -> dict[str, EngineSettings]:
     return found
 
 
-def engine_args(item: Item) -> dict[str, Scalar]:
+def engine_args(item: Item) -> dict[str, ArgValue]:
     """Return a mapping of engine arguments, without leading dashes."""
-    args: dict[str, Scalar] = {}
+    args: dict[str, ArgValue] = {}
     for key, value in item.mapping("engine arguments as a mapping").items():
         refuse_secret(key, Item(None, item.keys[key]))
-        args[key.lstrip("-")] = value.scalar(f"a text, number, true, false or null for {key}")
+        args[key.lstrip("-")] = argument(key, value)
     return args
+
+
+def argument(key: str, item: Item) -> ArgValue:
+    """Return the value of an engine argument: a scalar, or a mapping for a common option that has fields."""
+    if not is_mapping(key) or not isinstance(item.value, dict):
+        return item.scalar(f"a text, number, true, false or null for {key}")
+    fields = item.fields(SPECULATIVE_FIELDS, key)
+    return {name: field.scalar(f"a text or number for {name}") for name, field in fields.items()}
+
+
+def is_mapping(key: str) -> bool:
+    """Return whether an engine argument is a common option that has fields."""
+    name = key.lstrip("-").replace("-", "_")
+    return name in COMMON and COMMON[name].kind == "mapping"
 
 
 def refuse_secret(name: str, where: Item) -> None:

@@ -11,6 +11,9 @@ from joulemark.workloads.cell import Scalar
 from joulemark.workloads.engines.endpoint import EndpointPlace
 from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
+ArgValue = Scalar | Mapping[str, Scalar]
+"""An engine argument; a mapping where a common option has several fields."""
+
 
 @dataclass(frozen=True)
 class ModelAsk:
@@ -58,7 +61,7 @@ class EngineAsk:
 
     name: str
     version: str | None = None
-    args: Mapping[str, Scalar] = field(default_factory=dict)
+    args: Mapping[str, ArgValue] = field(default_factory=dict)
     place: EndpointPlace | None = None
 
 
@@ -67,7 +70,7 @@ class EngineSettings:
     """What the sweep's ``engines`` says of one engine. ``environment`` is an interpreter or virtual environment."""
 
     version: str | None = None
-    args: Mapping[str, Scalar] = field(default_factory=dict)
+    args: Mapping[str, ArgValue] = field(default_factory=dict)
     environment: str | None = None
     place: EndpointPlace | None = None
 

@@ -10,7 +10,7 @@ from joulemark.workloads.cell import Parallel
 from joulemark.workloads.document import Item
 from joulemark.workloads.nearest import suggestion
 from joulemark.workloads.precision import KV_TYPES, QUANTIZATIONS
-from joulemark.workloads.sweep.engine_fields import engine_value, refuse_secret
+from joulemark.workloads.sweep.engine_fields import argument, engine_value, refuse_secret
 from joulemark.workloads.sweep.model import Bound, ModelAsk, Selection
 from joulemark.workloads.sweep.workload_fields import burstiness_value, load_value, rate_value, workload_value
 
@@ -41,6 +41,8 @@ _SCALES = {None: 1.0, "M": 1e6, "B": 1e9, "T": 1e12}
 
 def axis_value(axis: str, item: Item) -> Any:
     """Return the checked value of ``axis`` at ``item``. Raises BadInput with its place."""
+    if axis.startswith("engine."):
+        return argument(axis.removeprefix("engine."), item)
     if axis.startswith(DOTTED):
         return item.scalar(f"a text, number, true, false or null for {axis}")
     return _READERS[axis](item)
