@@ -53,6 +53,7 @@ class LlamaCpp:
         body={"cache_prompt": False, "timings_per_token": True, "stream_options": {"include_usage": True}},
         fixed_length={"ignore_eos": True},
         reuse_connections=False,
+        takes_key=True,
     )
     failures: tuple[FailurePattern, ...] = (
         FailurePattern(
@@ -108,8 +109,6 @@ class LlamaCpp:
         refusal = self.refusal(deployment)
         if refusal is not None:
             raise BadInput(refusal)
-        if facts.api_key:
-            raise BadInput("llama.cpp is started without an API key here: it listens on this machine only")
         options = merged(
             {
                 "model": facts.model_path,
@@ -124,7 +123,7 @@ class LlamaCpp:
         )
         return Command(
             (LAUNCHER, *flags(options, negatable=False), *_settings(deployment, args)),
-            _environment(options, args),
+            {**_environment(options, args), **({"JOULEMARK_API_KEY": facts.api_key} if facts.api_key else {})},
         )
 
     def engine_state(self, samples: Mapping[str, float]) -> dict[str, float | None]:

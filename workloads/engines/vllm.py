@@ -29,6 +29,7 @@ class Vllm:
         reported_paths=("/version", "/v1/models", "/metrics", "/server_info?config_format=json"),
         body={"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
         fixed_length={"ignore_eos": True},
+        takes_key=True,
     )
     failures: tuple[FailurePattern, ...] = (
         PORT_TAKEN,
