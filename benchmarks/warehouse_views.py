@@ -1,8 +1,8 @@
 """How long opening a warehouse of many trials takes, and every view over it.
 
 The trials are made up: 5 repeats of each cell, one GPU and its socket, 3 intervals, counter and integral, 12 requests
-with 32 tokens each. Manifests and requests are written as a sweep and its compaction write them; energies as the build step
-does. Figures and statistics are then built by the build step itself.
+with 32 tokens each. Manifests and requests are written as a sweep and its compaction write them, energies as the build
+step does. Figures and statistics are then built by the build step itself.
 """
 
 from __future__ import annotations

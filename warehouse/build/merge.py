@@ -52,12 +52,12 @@ def _merged(snapshot: Snapshot, group: str, datasets: tuple[str, ...], small: li
 
 
 def without(snapshot: Snapshot, trials: Collection[str]) -> Snapshot:
-    """Take trials out of the batches that hold them, so that they are built again; the others' rows stay."""
+    """Take trials out of the built batches that hold them; the rows of others stay, and so does what is kept."""
     warehouse = snapshot.warehouse
     for group, datasets in GROUPS.items():
         for batch in snapshot.batches[group]:
             rest = [t for t in batch.trials if t not in trials]
-            if len(rest) == len(batch.trials):
+            if batch.root != BUILT_ROOT or len(rest) == len(batch.trials):
                 continue
             batches = [b for b in snapshot.batches[group] if b is not batch]
             if rest:

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from joulemark.warehouse.query.groups import FIGURES
+from joulemark.warehouse.query.groups import FIGURES, GROUPS
 from joulemark.warehouse.query.snapshot import Snapshot
 from joulemark.warehouse.query.tables import sites_table, slos_table
 from joulemark.warehouse.schema import DATASETS
@@ -61,14 +61,16 @@ def define(
     _table(connection, "manifests", snapshot.table, copy=copy)
     _table(connection, "sites", sites_table(snapshot.sites), copy=True)
     _table(connection, "slos", slos_table(snapshot.slos), copy=True)
+    present = _present(snapshot)
     for dataset in DATASETS.values():
-        relation = _relation(connection, snapshot, dataset.name, dataset.arrow)
+        relation = _relation(connection, snapshot, dataset.name, dataset.arrow) + present.get(dataset.name, "")
         connection.execute(f"CREATE VIEW {dataset.name} AS {relation}")
     connection.execute(f"CREATE MACRO boundary_reasons() AS {_words(sorted(BOUNDARY_REASONS))}")
     connection.execute(f"CREATE MACRO fidelities() AS {_words(FIDELITIES)}")
     for name in ORDER:
         if name in stored and snapshot.files[name]:
-            connection.execute(f"CREATE VIEW {name} AS {_relation(connection, snapshot, name, None)}")
+            relation = _relation(connection, snapshot, name, None) + present.get(name, "")
+            connection.execute(f"CREATE VIEW {name} AS {relation}")
         elif name in as_tables:
             connection.execute(view_text(name).replace("CREATE VIEW", "CREATE TABLE", 1))
         else:
@@ -86,6 +88,13 @@ def lock(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
 def quoted(text: str) -> str:
     """Return ``text`` as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _present(snapshot: Snapshot) -> dict[str, str]:
+    """Return a condition for datasets and stored views that also hold trials without a manifest of this snapshot."""
+    trials = frozenset(snapshot.trials)
+    condition = " WHERE trial IN (SELECT trial FROM manifests)"
+    return {d: condition for g, names in GROUPS.items() for d in names if not snapshot.covered(g) <= trials}
 
 
 def _configure(connection: duckdb.DuckDBPyConnection, threads: int | None, memory_bytes: int) -> None:

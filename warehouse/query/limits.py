@@ -47,14 +47,18 @@ class Limits:
         batches: list[pa.RecordBatch] = []
         held = 0
         reader = relation.to_arrow_reader()
-        for batch in reader:
-            held += batch.nbytes
-            if held > at_most:
-                raise QueryError(
-                    f"the answer takes more than {at_most // MIB} MiB of memory ({len(batches)} parts so far); "
-                    "ask for less with LIMIT or an aggregate, or allow more with --memory"
-                )
-            batches.append(batch)
+        try:
+            for batch in reader:
+                held += batch.nbytes
+                if held > at_most:
+                    raise QueryError(
+                        f"the answer takes more than {at_most // MIB} MiB of memory; "
+                        "ask for less with LIMIT or an aggregate, or allow more with --memory"
+                    )
+                batches.append(batch)
+        finally:
+            # An open result keeps the connection from the next query.
+            reader.close()
         return pa.Table.from_batches(batches, schema=reader.schema)
 
     def hit(self, error: duckdb.Error) -> str | None:
