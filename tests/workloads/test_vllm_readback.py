@@ -89,6 +89,13 @@ def test_all_that_the_log_and_the_metrics_say():
     assert mismatches(found, parallel=Parallel(tensor=2, expert=True)) == []
 
 
+def test_replicas_that_know_nothing_of_each_other_are_counted():
+    other = METRICS.splitlines()[1].replace('engine="0"', 'engine="1"')
+    found = reported(configuration(), **{"/metrics": f"{METRICS}{other}\n"})
+    assert found["data_parallel_size"] == 2
+    assert mismatches(found, parallel=Parallel(data=2)) == []
+
+
 def test_a_log_of_something_else_says_nothing():
     assert reported("INFO: Uvicorn running on http://127.0.0.1:8000") == {}
     assert mismatches({}, parallel=Parallel(tensor=2), quantization="w4a16") == []
