@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 
 from joulemark.agents.client.job import Progress
 from joulemark.agents.clock import NodeClock
@@ -78,6 +79,7 @@ class NodeAgent:
         self.limits = PowerLimits(self.folder / "limits", self.clock.boot)
         self._limit_warnings = self.limits.restore()
         self._memory = GpuMemory()
+        self._keys: list[str] = []
         self.power = PowerTrace.start(config, self.folder, self.warehouse)
         self._doing = AgentProgress("idle")
         self._host: Serving | None = None
@@ -234,6 +236,7 @@ class NodeAgent:
             context_tokens=order.context_tokens,
             threads=max(1, len(cpus) - 1),
             cpus=cpus[spare:],
+            api_key=self._new_key() if engine_named(deployment.engine.name).api.takes_key else None,
         )
         # CUDA's own order of devices may differ from NVML's, which is that of the PCI bus.
         variables = {"CUDA_VISIBLE_DEVICES": ",".join(order.devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
@@ -242,9 +245,15 @@ class NodeAgent:
         timeout_s = start_timeout_s(engine.ready_timeout_s, model_path, order.weight_bytes)
         return EngineHost.start(engine, deployment, facts, interpreter, self.folder, variables, self._say, timeout_s)
 
+    def _new_key(self) -> str:
+        """Return a key for one start: the engine listens on loopback, and other users of the node do too."""
+        key = token_hex(16)
+        self._keys.append(key)
+        return key
+
     def _keep_logs(self) -> None:
         """Move the engines' own output into the warehouse, without what is secret."""
-        secrets = Secrets.here()
+        secrets = Secrets.here(*self._keys)
         for log in (self.folder / LOGS).glob("*.log"):
             text = secrets.hide(log.read_bytes().decode(errors="replace"))
             self.warehouse.write(f"{LOGS}/{log.name}", text.encode())

@@ -69,7 +69,8 @@ class FailurePattern:
 class ApiTraits:
     """How to talk to the engine's OpenAI-compatible ``/v1/completions``.
 
-    ``body`` is added to every request. ``fixed_length`` is what makes answers as long as asked for.
+    ``body`` is added to every request. ``fixed_length`` is what makes answers as long as asked for. ``takes_key`` says
+    that it can be given an API key in its environment; arguments can be read by every user of the node.
     """
 
     ready_path: str
@@ -78,6 +79,7 @@ class ApiTraits:
     body: dict[str, Any]
     fixed_length: dict[str, Any]
     reuse_connections: bool = True
+    takes_key: bool = False
 
 
 LOG = "log"

@@ -15,7 +15,7 @@ from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Deployment, Scalar
 from joulemark.workloads.engines.adapter import ApiTraits, Command, FailurePattern, StartFacts
 from joulemark.workloads.engines.common import check_commons, common_name
-from joulemark.workloads.engines.failures import OUT_OF_MEMORY
+from joulemark.workloads.engines.failures import LLAMACPP
 from joulemark.workloads.engines.options import flags, merged, refuse_reserved, text, variables
 from joulemark.workloads.engines.readback import present
 from joulemark.workloads.engines.translate import llamacpp_options
@@ -53,30 +53,9 @@ class LlamaCpp:
         body={"cache_prompt": False, "timings_per_token": True, "stream_options": {"include_usage": True}},
         fixed_length={"ignore_eos": True},
         reuse_connections=False,
+        takes_key=True,
     )
-    failures: tuple[FailurePattern, ...] = (
-        FailurePattern(
-            r"couldn't bind HTTP server socket|[Aa]ddress already in use",
-            "port_taken",
-            "another process listens on the engine's port; joulemark tries again on another one",
-        ),
-        FailurePattern(
-            r"unknown model architecture|requires flash_attn|llama\.cpp has no parameter|Unsupported cache type",
-            "unsupported",
-            "llama.cpp cannot run this combination: exclude it, or change the model, KV type or engine arguments",
-        ),
-        FailurePattern(
-            r"std::bad_alloc|unable to allocate|failed to allocate (buffer|compute)|Cannot allocate memory",
-            "out_of_memory",
-            OUT_OF_MEMORY.advice,
-        ),
-        FailurePattern(
-            r"invalid magic characters|gguf_init_from_\w+: failed|error loading model|failed to load model"
-            r"|not within the file bounds",
-            "bad_checkpoint",
-            "the GGUF file is missing or damaged: check its path, or remove it so that it is made or fetched again",
-        ),
-    )
+    failures: tuple[FailurePattern, ...] = LLAMACPP
     stop_grace_s: float = 10.0
     ready_timeout_s: float = 120.0
     quantizations: tuple[str, ...] = quantizations_of("gguf")
@@ -108,8 +87,6 @@ class LlamaCpp:
         refusal = self.refusal(deployment)
         if refusal is not None:
             raise BadInput(refusal)
-        if facts.api_key:
-            raise BadInput("llama.cpp is started without an API key here: it listens on this machine only")
         options = merged(
             {
                 "model": facts.model_path,
@@ -124,7 +101,7 @@ class LlamaCpp:
         )
         return Command(
             (LAUNCHER, *flags(options, negatable=False), *_settings(deployment, args)),
-            _environment(options, args),
+            {**_environment(options, args), **({"JOULEMARK_API_KEY": facts.api_key} if facts.api_key else {})},
         )
 
     def engine_state(self, samples: Mapping[str, float]) -> dict[str, float | None]:
