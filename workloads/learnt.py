@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from joulemark.workloads.cell import Cell
 
-LEARNT_CLASSES = frozenset({"unsupported", "out_of_memory", "bad_checkpoint"})
+LEARNT_CLASSES = frozenset({"unsupported", "engine_crashed", "out_of_memory", "bad_checkpoint"})
 """Failure classes that say something of the deployment itself. Others are of the node, the network or the moment."""
 
 

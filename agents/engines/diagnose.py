@@ -66,6 +66,8 @@ def _found(pattern: FailurePattern, text: str) -> str | None:
 
 
 def _line_of(text: str, found: re.Match[str]) -> str:
-    start = text.rfind("\n", 0, found.start()) + 1
-    end = text.find("\n", found.end())
+    """Return the line of the match, or of its last group where that took part."""
+    group = found.lastindex if found.re.groups and found.lastindex and "\n" in found[0] else 0
+    start = text.rfind("\n", 0, found.start(group)) + 1
+    end = text.find("\n", found.end(group))
     return text[start : end if end >= 0 else None].replace("\n", " ").strip()[:LINE_LIMIT]

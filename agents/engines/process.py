@@ -131,7 +131,7 @@ class EngineProcess:
             return f"ended by signal {end['signal']}"
         return f"ended with exit code {end['code']}" if end.get("code") is not None else "vanished with its keeper"
 
-    def log_tail(self, lines: int = 400) -> list[str]:
+    def log_tail(self, lines: int = 2000) -> list[str]:
         """Return the last lines of the engine's own log."""
         with self.log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))

@@ -48,6 +48,8 @@ FAILURE_CLASSES: dict[str, tuple[str, bool]] = {
     "out_of_memory": ("the engine ran out of memory", False),
     "not_installed": ("the engine's environment could not be made or is not there", False),
     "unsupported": ("the engine cannot run this combination", False),
+    "model_unavailable": ("the model could not be fetched: gated, not there, or the hub cannot be reached", False),
+    "driver_mismatch": ("the node's GPU driver does not fit the engine", False),
     "bad_checkpoint": ("the engine could not load the model's files", False),
     "disk_full": ("no space was left for records", False),
     "engine_crashed": ("the engine crashed in its own code, by a signal such as a segmentation fault", False),

@@ -15,7 +15,7 @@ from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Deployment, Scalar
 from joulemark.workloads.engines.adapter import ApiTraits, Command, FailurePattern, StartFacts
 from joulemark.workloads.engines.common import check_commons, common_name
-from joulemark.workloads.engines.failures import OUT_OF_MEMORY
+from joulemark.workloads.engines.failures import LLAMACPP
 from joulemark.workloads.engines.options import flags, merged, refuse_reserved, text, variables
 from joulemark.workloads.engines.readback import present
 from joulemark.workloads.engines.translate import llamacpp_options
@@ -55,29 +55,7 @@ class LlamaCpp:
         reuse_connections=False,
         takes_key=True,
     )
-    failures: tuple[FailurePattern, ...] = (
-        FailurePattern(
-            r"couldn't bind HTTP server socket|[Aa]ddress already in use",
-            "port_taken",
-            "another process listens on the engine's port; joulemark tries again on another one",
-        ),
-        FailurePattern(
-            r"unknown model architecture|requires flash_attn|llama\.cpp has no parameter|Unsupported cache type",
-            "unsupported",
-            "llama.cpp cannot run this combination: exclude it, or change the model, KV type or engine arguments",
-        ),
-        FailurePattern(
-            r"std::bad_alloc|unable to allocate|failed to allocate (buffer|compute)|Cannot allocate memory",
-            "out_of_memory",
-            OUT_OF_MEMORY.advice,
-        ),
-        FailurePattern(
-            r"invalid magic characters|gguf_init_from_\w+: failed|error loading model|failed to load model"
-            r"|not within the file bounds",
-            "bad_checkpoint",
-            "the GGUF file is missing or damaged: check its path, or remove it so that it is made or fetched again",
-        ),
-    )
+    failures: tuple[FailurePattern, ...] = LLAMACPP
     stop_grace_s: float = 10.0
     ready_timeout_s: float = 120.0
     quantizations: tuple[str, ...] = quantizations_of("gguf")

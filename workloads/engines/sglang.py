@@ -13,7 +13,7 @@ from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines import sglang_command, sglang_readback
 from joulemark.workloads.engines.adapter import ApiTraits, Command, FailurePattern, StartFacts
-from joulemark.workloads.engines.failures import BAD_CHECKPOINT, MODEL_MISSING, OUT_OF_MEMORY, PORT_TAKEN, UNSUPPORTED
+from joulemark.workloads.engines.failures import SGLANG
 from joulemark.workloads.engines.options import option_name
 from joulemark.workloads.precision import kv_words, quantizations_of
 
@@ -31,18 +31,7 @@ class Sglang:
         body={"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
         fixed_length={"ignore_eos": True},
     )
-    failures: tuple[FailurePattern, ...] = (
-        PORT_TAKEN,
-        FailurePattern(
-            r"Not enough memory\. Please try to increase|Please try to (reduce|increase) --mem-fraction-static",
-            "out_of_memory",
-            "no room is left for the KV cache: set mem-fraction-static, a smaller precision, or more devices",
-        ),
-        OUT_OF_MEMORY,
-        MODEL_MISSING,
-        BAD_CHECKPOINT,
-        UNSUPPORTED,
-    )
+    failures: tuple[FailurePattern, ...] = SGLANG
     stop_grace_s: float = 90.0
     ready_timeout_s: float = 900.0
     quantizations: tuple[str, ...] = quantizations_of("hf")

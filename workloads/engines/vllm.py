@@ -12,7 +12,7 @@ from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines import vllm_command, vllm_readback
 from joulemark.workloads.engines.adapter import ApiTraits, Command, FailurePattern, StartFacts
-from joulemark.workloads.engines.failures import BAD_CHECKPOINT, MODEL_MISSING, OUT_OF_MEMORY, PORT_TAKEN, UNSUPPORTED
+from joulemark.workloads.engines.failures import VLLM
 from joulemark.workloads.engines.options import option_name
 from joulemark.workloads.precision import kv_words, quantizations_of
 
@@ -31,24 +31,7 @@ class Vllm:
         fixed_length={"ignore_eos": True},
         takes_key=True,
     )
-    failures: tuple[FailurePattern, ...] = (
-        PORT_TAKEN,
-        FailurePattern(
-            r"no attribute 'cpu_gemm_wna16'",
-            "unsupported",
-            "this CPU lacks AVX-512, which vLLM's 4-bit kernels for the CPU need: exclude w4a16 here",
-        ),
-        FailurePattern(
-            r"No available memory for the cache blocks|less than desired (GPU|CPU) memory utilization"
-            r"|KV cache is needed, which is larger than the available",
-            "out_of_memory",
-            "no room is left for the KV cache: fewer tokens (max-model-len), a smaller precision, or more devices",
-        ),
-        OUT_OF_MEMORY,
-        MODEL_MISSING,
-        BAD_CHECKPOINT,
-        UNSUPPORTED,
-    )
+    failures: tuple[FailurePattern, ...] = VLLM
     stop_grace_s: float = 40.0
     ready_timeout_s: float = 900.0
     quantizations: tuple[str, ...] = quantizations_of("hf")
