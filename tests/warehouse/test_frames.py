@@ -55,7 +55,7 @@ def test_a_query_that_takes_too_long_is_ended_and_the_next_one_works(shared):
 
 def test_a_query_that_needs_too_much_memory_is_ended(shared):
     with open_warehouse(shared.warehouse, memory_bytes=64 << 20) as connection:
-        with pytest.raises(QueryError, match="more than 64 MiB of memory; .*--memory"):
+        with pytest.raises(QueryError, match=r"more than 64 MiB of memory; .*--memory"):
             connection.sql("select list(range order by hash(range)) from range(50000000)")
         assert connection.sql("from leaderboard").num_rows == 4
 

@@ -86,8 +86,9 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
     snapshot = _energies(snapshot, energies, reader, clocks)
     figures = _missing(snapshot, FIGURES, wanted)
     shares = _missing(snapshot, SHARES, wanted)
-    for trials in _batches(t for t in wanted if t in {*figures, *shares}):
-        snapshot = _derived(snapshot, trials, set(figures), set(shares), reader)
+    new_figures, new_shares = set(figures), set(shares)
+    for trials in _batches(t for t in wanted if t in new_figures or t in new_shares):
+        snapshot = _derived(snapshot, trials, new_figures, new_shares, reader)
     statistics = only is None and _statistics(snapshot, changed=bool(figures))
     if statistics:
         snapshot = replace(snapshot, files=snapshot.files | {d: (whole_file(d),) for d in STATISTICS})
