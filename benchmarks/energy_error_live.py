@@ -32,7 +32,7 @@ os.environ.setdefault("JOULEMARK_HOME", tempfile.mkdtemp())
 from nvml_double import Device, Double, build
 from truth import Trace
 
-from joulemark.agents.clock import NodeClock, boot_id
+from joulemark.agents.clock import NodeClock
 from joulemark.agents.sampler.process import SamplerProcess
 from joulemark.agents.sampler.protocol import SamplerConfig
 from joulemark.agents.spool.segment import read_segment
