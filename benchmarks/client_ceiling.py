@@ -25,7 +25,7 @@ import pyarrow as pa
 sys.path.insert(0, str(Path(__file__).parent))
 from client_joulemark import job
 from client_rivals import environment
-from client_watch import Ran, cores, run_on, serving, spread, streaming
+from client_watch import Ran, cores, run_on, serving, spread, streaming, wait_for_quiet
 from server_process import build
 from server_truth import Truth
 
@@ -34,6 +34,8 @@ from joulemark.agents.spool.segment import read_segment
 from joulemark.workloads.traffic import Tables, make_traffic
 
 STREAMS, PER_S = 400, 50
+WAIT_S = 60.0
+"""So long is a quiet machine waited for before each run."""
 GAP_P99_AT_MOST_US, LAG_P99_AT_MOST_US = 2_000, 5_000
 RATE_ERROR_AT_MOST, DISPERSION_ERROR_AT_MOST = 0.005, 0.02
 LEVELS = (200, 400, 600, 800, 1000, 1200, 1400, 1600, 2000, 2400, 2800, 3200)
@@ -108,6 +110,7 @@ class Taken:
 
 def take(program: Path, order: dict[str, Any], answers: Any, client_cores: int | str, *, bodies: bool = False) -> Taken:
     """Run the client once."""
+    wait_for_quiet(WAIT_S)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         with serving(folder / "server", program, answers, cores()[0], bodies=bodies) as server:

@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ from client_rivals import (
     vllm_bench,
     vllm_rs,
 )
-from client_watch import cores, run_on, serving, spread, streaming
+from client_watch import cores, run_on, serving, spread, streaming, wait_for_quiet
 from server_process import FLAGS, SOURCES, build
 
 STREAMS, CHUNKS, GAP_S, TTFT_S, REQUESTS, INPUT_TOKENS = 100, 100, 0.02, 0.04, 1500, 16
@@ -57,6 +58,8 @@ class Cost:
     per_s: list[float] = field(default_factory=list)
     late_p99_us: list[float] = field(default_factory=list)
     server_busy: list[float] = field(default_factory=list)
+    others_busy: list[float] = field(default_factory=list)
+    """Cores that anything but client, server and this program used meanwhile."""
 
 
 def measure(client: Client, load_of: partial[Load], server_program: Path, cost: Cost) -> str | None:
@@ -66,7 +69,9 @@ def measure(client: Client, load_of: partial[Load], server_program: Path, cost: 
         folder = Path(place)
         with serving(folder / "server", server_program, spread(CHUNKS, GAP_S, TTFT_S), server_core) as server:
             load = load_of(url=server.url, folder=folder)
+            own_s = time.process_time()
             ran = run_on(client_core, client.command(load), environment(), LIMIT_S)
+            own_s = time.process_time() - own_s
             server_s, truth = server.cpu_s, server.truth()
     if ran.code != 0 or not len(truth):
         return f"exit code {ran.code}: {ran.output.strip()[-400:]}"
@@ -79,6 +84,9 @@ def measure(client: Client, load_of: partial[Load], server_program: Path, cost: 
     cost.per_s.append(truth.events / span_s)
     cost.late_p99_us.append(float(np.percentile(truth.late_ns, 99)) / 1e3)
     cost.server_busy.append(server_s / span_s)
+    client_s = ran.used_s(start_ns, end_ns)
+    own_s *= span_s / (ran.at_ns[-1] - ran.at_ns[0]) * 1e9
+    cost.others_busy.append((ran.machine_used_s(start_ns, end_ns) - client_s - server_s - own_s) / span_s)
     whole = sum(p.ended == "as scripted" for p in truth)
     return None if whole >= 0.95 * REQUESTS else f"only {whole} of {REQUESTS} answers were taken whole"
 
@@ -95,6 +103,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cache", type=Path, required=True, help="where the other clients are, or will be installed")
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait for a quiet machine before each run")
     parser.add_argument("--only", help="clients whose names hold this")
     asked = parser.parse_args()
     os.environ.setdefault("JOULEMARK_HOME", tempfile.mkdtemp())
@@ -124,6 +133,7 @@ def main() -> int:
     for _ in range(asked.repeats):
         for client in clients:
             if isinstance(client, Client) and client.name not in wrong:
+                wait_for_quiet(asked.wait)
                 problem = measure(client, load_of, program, costs[client.name])
                 if problem:
                     wrong[client.name] = problem
@@ -134,8 +144,20 @@ def main() -> int:
 def report(costs: dict[str, Cost], versions: dict[str, str], wrong: dict[str, str]) -> int:
     """Print the table; return 1 where a limit is missed or could not be held against anything."""
     print(f"{STREAMS} streams, {CHUNKS} chunks an answer, {1 / GAP_S:g} chunks/s each; load {os.getloadavg()[0]:.2f}")
-    head = ("client", "version", "chunks", "chunks/s", "us/chunk", "(runs)", "with start", "core", "server", "late p99")
-    print("{:<28}{:>9}{:>9}{:>10}{:>10}  {:<16}{:>11}{:>7}{:>8}{:>10}".format(*head))
+    head = (
+        "client",
+        "version",
+        "chunks",
+        "chunks/s",
+        "us/chunk",
+        "(runs)",
+        "with start",
+        "core",
+        "server",
+        "others",
+        "late p99",
+    )
+    print("{:<28}{:>9}{:>9}{:>10}{:>10}  {:<16}{:>11}{:>7}{:>8}{:>8}{:>11}".format(*head))
     middle = {}
     for name, cost in costs.items():
         if name in wrong or not cost.chunks:
@@ -147,7 +169,7 @@ def report(costs: dict[str, Cost], versions: dict[str, str], wrong: dict[str, st
             f"{name:<28}{versions[name]:>9}{cost.chunks[-1]:>9}{statistics.median(cost.per_s):>10.0f}"
             f"{middle[name]:>10.2f}  {runs:<16}{statistics.median(cost.whole_us_per_chunk):>11.1f}"
             f"{statistics.median(cost.busy):>7.0%}{statistics.median(cost.server_busy):>8.0%}"
-            f"{statistics.median(cost.late_p99_us):>7.0f} us"
+            f"{statistics.median(cost.others_busy):>8.0%}{statistics.median(cost.late_p99_us):>8.0f} us"
         )
     missed = []
     for name, us in middle.items():

@@ -25,6 +25,7 @@ from server_process import ScriptedServer
 from server_truth import Truth
 
 EVERY_S = 0.1
+QUIET, QUIET_S = 0.1, 2.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -64,12 +65,18 @@ class Ran:
     output: str
     at_ns: list[int] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
+    machine_s: list[float] = field(default_factory=list)
     busy_s: float = 0.0
     """CPU time of the whole tree from its begin to its end."""
 
     def used_s(self, start_ns: int, end_ns: int) -> float:
         """Return the CPU time between two instants of the monotonic clock."""
         before, after = np.interp((start_ns, end_ns), self.at_ns, self.cpu_s)
+        return float(after - before)
+
+    def machine_used_s(self, start_ns: int, end_ns: int) -> float:
+        """Return the CPU time of everything on the machine between two instants."""
+        before, after = np.interp((start_ns, end_ns), self.at_ns, self.machine_s)
         return float(after - before)
 
 
@@ -92,6 +99,7 @@ def run_on(core: int | str, command: Sequence[str], environment: Mapping[str, st
     while child.poll() is None:
         ran.at_ns.append(time.monotonic_ns())
         ran.cpu_s.append(_tree_s(tree))
+        ran.machine_s.append(machine_s())
         if time.monotonic() > end:
             for one in [*tree.children(recursive=True), tree]:
                 one.kill()
@@ -118,6 +126,23 @@ def _tree_s(tree: psutil.Process) -> float:
             continue
         total += sum(int(w) for w in words[11:15])
     return total / TICKS
+
+
+def machine_s() -> float:
+    """Return the CPU time that everything on this machine has used since it was booted, on all cores."""
+    words = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _idle, _iowait, irq, softirq = (int(w) for w in words[:7])
+    return (user + nice + system + irq + softirq) / TICKS
+
+
+def wait_for_quiet(limit_s: float) -> None:
+    """Wait until nothing else uses more than ``QUIET`` of a core, for ``limit_s`` seconds at most."""
+    until = time.monotonic() + limit_s
+    while time.monotonic() < until:
+        before = machine_s()
+        time.sleep(QUIET_S)
+        if machine_s() - before <= QUIET * QUIET_S:
+            return
 
 
 def streaming(truth: Truth) -> tuple[int, int]:
