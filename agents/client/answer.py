@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import httptools
 
@@ -13,6 +14,7 @@ from joulemark.workloads.traffic import Request
 
 OK, FIRST_FINAL = 200, 200
 BLANK_LINE = b"\n\n"
+UNREAD_AT_MOST = 2 * 32
 RESENT = "sent again: the kept connection had been closed"
 
 
@@ -28,8 +30,7 @@ class Answer:
     """
 
     __slots__ = (
-        "_counted_ns",
-        "_feed",
+        "_unread",
         "complete",
         "ended",
         "ended_ns",
@@ -60,8 +61,7 @@ class Answer:
         self.reads_ns: list[int] = []
         self.seen: list[int] = []
         self.reader = StreamReader()
-        self._feed = self.reader.feed
-        self._counted_ns = -1
+        self._unread: list[Any] = []
         self.status: str | None = None
         self.error: str | None = None
         self.status_code = 0
@@ -97,35 +97,50 @@ class Answer:
         self.keep_alive = self.parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
-        """Count the tokens of what was read."""
-        if self.status_code != OK:
-            self.text = (self.text + body)[:ERROR_KEPT]
-            return
-        try:
-            tokens = self._feed(body)
-        except BrokenStream as error:
-            self.fail("broken", str(error))
-            return
-        if tokens:
-            now_ns = self.now_ns
-            # What one read brought is one chunk, however many events it held.
-            if now_ns == self._counted_ns:
-                self.seen[-1] = self.reader.seen
-            else:
-                self._counted_ns = now_ns
-                self.reads_ns.append(now_ns)
-                self.seen.append(self.reader.seen)
-        elif not self.reader.heard:
-            self.text = (self.text + body)[:ERROR_KEPT]
+        """Keep what was read, with its instant; what it says is looked at later, for many reads at a time.
+
+        Reads come when caches hold something else: the less is done then, the less it costs, and the sooner the next is
+        read.
+        """
+        unread = self._unread
+        unread.append(self.now_ns)
+        unread.append(body)
+        if len(unread) >= UNREAD_AT_MOST:
+            self.digest()
 
     def on_message_complete(self) -> None:
         """Take the end of the HTTP message, unless it only announced the answer."""
         self.complete = self.status_code >= FIRST_FINAL
 
+    def digest(self) -> None:
+        """Count the tokens of what was read."""
+        if not self._unread:
+            return
+        pairs = iter(self._unread)
+        self._unread = []
+        reads_ns, seen, reader = self.reads_ns, self.seen, self.reader
+        for now_ns, body in zip(pairs, pairs, strict=True):
+            if self.status_code != OK or not reader.heard:
+                self.text = (self.text + body)[:ERROR_KEPT]
+            if self.status_code != OK:
+                continue
+            try:
+                tokens = reader.feed(body)
+            except BrokenStream as error:
+                self.fail("broken", str(error))
+                return
+            # What one read brought is one chunk, however many events it held.
+            if tokens and reads_ns and reads_ns[-1] == now_ns:
+                seen[-1] = reader.seen
+            elif tokens:
+                reads_ns.append(now_ns)
+                seen.append(reader.seen)
+
     # How it ends.
 
     def end(self) -> None:
         """The answer is whole as far as HTTP knows: say how it went."""
+        self.digest()
         if self.status is not None:
             return
         if self.status_code != OK:
@@ -134,11 +149,13 @@ class Answer:
             return
         # An event that lacks its blank line at the end counts, though the standard would drop it.
         self.on_body(BLANK_LINE)
+        self.digest()
         if self.status is None:
             self._settle(*self._verdict())
 
     def lost(self, error: BaseException | None) -> None:
         """Take the end of the connection before that of the HTTP message."""
+        self.digest()
         refused = self.status_code >= FIRST_FINAL and self.status_code != OK
         until_eof = self.status_code == OK and not self.length_known and error is None
         if refused or until_eof or self.reader.finished:
@@ -160,6 +177,7 @@ class Answer:
 
     def fail(self, status: str, error: str) -> None:
         """End it with ``status``; what came until now is kept."""
+        self.digest()
         self._settle(status, error[:ERROR_KEPT])
 
     def _settle(self, status: str, error: str | None) -> None:

@@ -43,7 +43,7 @@ READY_LIMIT_S = 120.0
 LEAD_US = 50_000
 """How long before an instant it is told to the workers."""
 REPORT_S = 0.5
-LISTEN_S = 0.05
+LISTEN_S = 0.2
 GRACE_S = 30.0
 FAILED_PER_STREAM, FAILED_AT_LEAST, FAILED_IN_OPEN_LOOP = 2, 6, 20
 """More failures in a row than this, with no answer between them, end the load."""

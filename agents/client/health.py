@@ -10,7 +10,7 @@ import numpy as np
 
 from joulemark.agents.client.alarm import Alarm
 
-BEAT_NS = 5_000_000
+BEAT_NS = 10_000_000
 
 
 @dataclass

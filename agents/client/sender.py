@@ -16,7 +16,7 @@ from joulemark.workloads.traffic import Request
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 UNSENT = "not sent before the trial ended"
-SWEEP_S = 0.1
+SWEEP_S, SWEEPS_TO_DIGEST = 0.1, 10
 _encode = msgspec.json.Encoder().encode
 
 
@@ -102,15 +102,22 @@ class Sender:
         return sum(answer.reader.seen for answer in self.pending)
 
     async def sweep(self) -> None:
-        """End answers that take too long, until cancelled."""
+        """End answers that take too long, and look at what came of each once a second; until cancelled."""
+        sweeps = 0
         while True:
             await asyncio.sleep(SWEEP_S)
             now_ns = time.monotonic_ns()
-            for answer in list(self.pending):
+            sweeps += 1
+            for number, answer in enumerate(list(self.pending)):
+                if (number + sweeps) % SWEEPS_TO_DIGEST == 0:
+                    answer.digest()
                 late = self._too_late(answer, now_ns)
-                if late is not None and answer.reader.finished:
+                if late is None:
+                    continue
+                answer.digest()
+                if answer.reader.finished:
                     answer.end()
-                elif late is not None:
+                else:
                     answer.fail("timeout", late)
 
     async def _exchange(self, answer: Answer, payload: bytes) -> None:

@@ -84,7 +84,7 @@ def test_a_stall_is_as_many_late_beats_as_it_lasted():
     lag_us, cpu = health.result(start_ns, end_ns)
     late = [n for n, due in zip(health._late_ns, health._due_ns, strict=True) if start_ns <= due < end_ns]
     assert len(late) == pytest.approx((end_ns - start_ns) / BEAT_NS, abs=1)
-    assert sum(n > 10_000_000 for n in late) >= 35
+    assert sum(n > 10_000_000 for n in late) >= 18
     assert lag_us > 150_000
     assert cpu * (end_ns - start_ns) == pytest.approx(used_ns, abs=20_000_000)
 
