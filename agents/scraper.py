@@ -6,21 +6,23 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
 from joulemark.agents.clock import NodeClock
-from joulemark.agents.engines.host import EngineHost
+from joulemark.agents.engines.serving import Serving
 from joulemark.agents.prometheus import summed
 from joulemark.agents.spool.segment import SegmentWriter
 from joulemark.warehouse.schema.traces import ENGINE_STATE
 
 PERIOD_S = 1.0
-COUNTS = ("prompt_tokens_total", "generation_tokens_total", "preemptions_total")
+COUNTS = tuple(c.name for c in ENGINE_STATE.columns if c.type == pa.int64())
 
 
 @dataclass
 class Scraper:
     """A thread that writes ``engine_state`` rows of one trial."""
 
-    host: EngineHost
+    host: Serving
     trial: str
     node: str
     spool: Path

@@ -11,7 +11,7 @@ from pathlib import Path
 from joulemark.agents.client.conductor import Conductor
 from joulemark.agents.client.job import Broken, ClientJob, Done, Progress
 from joulemark.agents.clock import NodeClock
-from joulemark.agents.engines.host import EngineHost
+from joulemark.agents.engines.serving import Serving
 from joulemark.agents.orders import TrialOrder, TrialResult
 from joulemark.agents.scraper import Scraper
 from joulemark.agents.spool.seal import leftovers, seal_together
@@ -32,7 +32,7 @@ class TrialRun:
     """A trial in progress. ``highest_rate_per_s`` is the deployment's with this workload, where it was found before."""
 
     order: TrialOrder
-    host: EngineHost
+    host: Serving
     clock: NodeClock
     node: str
     spool: Path

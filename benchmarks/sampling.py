@@ -38,6 +38,7 @@ from joulemark.agents.spool.segment import read_segment
 DEVICES, CALL_US, SENSOR_MS = 8, 50.0, 100.0
 REST_AT_MOST, AT_10_HZ_AT_MOST = 0.005, 0.01
 LATE_P99_AT_MOST_US = 2_000
+BARE_S = 10
 HOUR_S, GROWTH_AT_MOST_KIB = 3_600, 1_024
 PARTS = ("sampler", "nvml", "device_state")
 missed = []
@@ -59,8 +60,6 @@ class Measured:
     reads_per_s: float
     share: dict[str, float]
     """Of the processes ``sampler`` and ``agent``, and of the reads of ``nvml`` and ``device_state`` in the former."""
-    calls: float
-    """Of the power calls alone: their number times their length."""
     lateness_us: Any
     late: float
 
@@ -79,17 +78,15 @@ def sample(library: Path, seconds: float, call_us: float, every_s: float | None)
             sampler = SamplerProcess(config)
             sampler.start()
         sampler.rotate()
-        calls = sum(double.field_calls())
         time.sleep(seconds)
         segments = sampler.rotate()
-        calls = sum(double.field_calls()) - calls
         timing = sampler.timings["nvml"]
         sampler.stop()
         tables = {s.name.partition("-")[0]: read_segment(s) for s in segments}
-        return _measured(tables, timing, calls, call_us)
+        return _measured(tables, timing)
 
 
-def _measured(tables: dict[str, pa.Table], timing: Timing, calls: int, call_us: float) -> Measured:
+def _measured(tables: dict[str, pa.Table], timing: Timing) -> Measured:
     rounds = tables["rounds"].to_pylist()
     by = {name: [r for r in rounds if r["meter"] == name] for name in (*PARTS, "agent")}
     span_us = sum(r["span_us"] for r in by["sampler"])
@@ -100,7 +97,6 @@ def _measured(tables: dict[str, pa.Table], timing: Timing, calls: int, call_us: 
         reads_per_s=reads / span_us * 1e6,
         # The last row of each is short: it ends with the order to rotate.
         share={name: statistics.median(r["cpu_us"] / r["span_us"] for r in rows[:-1]) for name, rows in by.items()},
-        calls=calls * call_us / span_us,
         lateness_us=_lateness_us(tables["power"], timing.every_s),
         late=sum(r["late"] for r in by["nvml"]) / reads,
     )
@@ -121,19 +117,19 @@ def cost(library: Path, seconds: float) -> None:
     own = sample(library, seconds, CALL_US, None)
     say("update period that was measured", f"{own.update_s or 0:.4f} s", f"sensor: {SENSOR_MS / 1e3} s")
     say("reads a second at the pace that follows", f"{own.reads_per_s:.1f}", "20 to 30", 19.5 <= own.reads_per_s <= 30)
-    _cost_at(own, "own pace", sample(library, seconds, 0.0, own.every_s))
+    _cost_at(own, "own pace", library)
     at_10 = sample(library, seconds, CALL_US, 0.1)
-    _cost_at(at_10, "10 reads a second", sample(library, seconds, 0.0, 0.1))
+    _cost_at(at_10, "10 reads a second", library)
     in_all = at_10.share["sampler"] - at_10.share["device_state"]
     say("10 reads a second: power in all", f"{in_all:.2%}", "limit 1% of a core", in_all <= AT_10_HZ_AT_MOST)
 
 
-def _cost_at(one: Measured, name: str, free: Measured) -> None:
-    rest = free.share["sampler"] - free.share["device_state"]
-    say(f"{name}: power calls, {one.reads_per_s:.1f} x {DEVICES} x {CALL_US:g} us", f"{one.calls:.2%}", "")
-    say(f"{name}: all else, where calls take no time", f"{rest:.2%}", "limit 0.5% of a core", rest <= REST_AT_MOST)
-    say(f"{name}:   of which reading in Python", f"{free.share['nvml']:.2%}", "")
-    say(f"{name}:   of which a bare loop that wakes as often has", f"{_bare(one.every_s):.2%}", "")
+def _cost_at(one: Measured, name: str, library: Path) -> None:
+    calls = bare_calls(library, one.every_s, CALL_US)
+    rest = one.share["sampler"] - one.share["device_state"] - calls
+    say(f"{name}: the calls alone, {one.reads_per_s:.1f} x {DEVICES} x {CALL_US:g} us", f"{calls:.2%}", "")
+    say(f"{name}: sampler beyond them", f"{rest:.2%}", "limit 0.5% of a core", rest <= REST_AT_MOST)
+    say(f"{name}:   of the calls, a loop that only wakes as often", f"{bare_calls(None, one.every_s, 0):.2%}", "")
     say(f"{name}: device_state, once a second", f"{one.share['device_state']:.2%}", "(not in the above)")
     say(f"{name}: sampler in all", f"{one.share['sampler']:.2%}", "")
     say(f"{name}: agent, waiting", f"{one.share['agent']:.2%}", "")
@@ -143,12 +139,45 @@ def _cost_at(one: Measured, name: str, free: Measured) -> None:
     say(f"{name}: reads more than 2 ms late, as `rounds` says", f"{one.late:.2%}", "")
 
 
-def _bare(every_s: float) -> float:
-    """Return the share of a core that sleeping and waking takes on this machine."""
-    begun, used_ns = time.monotonic(), time.thread_time_ns()
-    while time.monotonic() < begun + 2:
-        time.sleep(every_s)
-    return (time.thread_time_ns() - used_ns) / 1e9 / (time.monotonic() - begun)
+BARE = """
+import pynvml, statistics, sys, time
+every_s, seconds, devices = float(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+calls = []
+if devices:
+    pynvml.nvmlInit()
+    call, two = pynvml.nvmlLib.nvmlDeviceGetFieldValues, (pynvml.c_nvmlFieldValue_t * 2)()
+    two[0].fieldId, two[1].fieldId = pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, pynvml.NVML_FI_DEV_POWER_INSTANT
+    calls = [(call, pynvml.nvmlDeviceGetHandleByIndex(i), two) for i in range(devices)]
+shares, due = [], time.monotonic()
+second, used = due, time.thread_time()
+while len(shares) < seconds:
+    due += every_s
+    time.sleep(max(0, due - time.monotonic()))
+    for call, handle, two in calls:
+        call(handle, 2, two)
+    now = time.monotonic()
+    if now >= second + 1:
+        shares.append((time.thread_time() - used) / (now - second))
+        second, used = now, time.thread_time()
+print(statistics.median(shares))
+"""
+"""Wakes at absolute deadlines and does nothing but the calls: what they cost in Python, whoever makes them."""
+
+
+def bare_calls(library: Path | None, every_s: float, call_us: float) -> float:
+    """Return the share of a core of that loop; without a library it only wakes."""
+    with tempfile.TemporaryDirectory() as place:
+        environment = dict(os.environ)
+        if library is not None:
+            world = devices(
+                DEVICES, Square(150, 650, 1.7), busy_us=call_us, step_ms=(SENSOR_MS, 0.0), refresh_ms=(SENSOR_MS, 0.0)
+            )
+            environment |= Double(Path(place), library, world).environment
+        arguments = [str(every_s), str(BARE_S), str(DEVICES if library is not None else 0)]
+        done = subprocess.run(
+            [sys.executable, "-c", BARE, *arguments], env=environment, check=True, capture_output=True, text=True
+        )
+    return float(done.stdout)
 
 
 class SimulatedTime:

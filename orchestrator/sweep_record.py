@@ -11,12 +11,16 @@ from joulemark.warehouse.store.location import Warehouse
 
 
 def store(warehouse: Warehouse, work: SweepWork) -> None:
-    """Store sweep file, site file and the site's prices below ``sweeps/<name>``. Raises WarehouseError, DiskFull."""
+    """Store sweep file, site file, the site's prices and the limits on latency below ``sweeps/<name>``.
+
+    Raises WarehouseError, DiskFull.
+    """
     folder = f"{SWEEPS}/{work.sweep.name}"
     warehouse.write(f"{folder}/sweep.yaml", work.sweep.text.encode())
     if work.site.text:
         warehouse.write(f"{folder}/site.yaml", work.site.text.encode())
     warehouse.write(f"{folder}/site.json", json.dumps(_prices(work), indent=1).encode())
+    warehouse.write(f"{folder}/slo.json", json.dumps(dict(work.sweep.slo), indent=1).encode())
 
 
 def _prices(work: SweepWork) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from joulemark.warehouse.build.statistics import CONFIDENCE
 from joulemark.warehouse.examples import EXAMPLES
-from joulemark.warehouse.query.snapshot import Site
+from joulemark.warehouse.query.sites import Site
 from joulemark.warehouse.schema import DATASETS, Dataset
 from joulemark.warehouse.schema.reasons import BOUNDARIES, FAILURE_CLASSES, FIDELITIES, GRADES, REASONS, SCOPES
 from joulemark.warehouse.schema.trial import TrialManifest
@@ -141,7 +141,11 @@ def _site() -> str:
     rows = [(f"`{f.name}`", SITE_FIELDS[f.name]) for f in fields(Site)]
     head = "## Prices\n\n`sweeps/<sweep>/site.json`; in SQL the table `sites` with the column `sweep`. NULL: not known."
     head += "\n\n"
-    return head + _table(("field", "meaning"), rows)
+    limits = (
+        "\n## Limits on latency\n\n`sweeps/<sweep>/slo.json`, in seconds; in SQL the table `slos` with the columns\n"
+        "`sweep`, `latency` (`ttft`, `tpot`, `itl`, `e2e`), `statistic` (`mean`, `p50`, ...) and `limit_ms`.\n"
+    )
+    return head + _table(("field", "meaning"), rows) + limits
 
 
 def _words() -> str:

@@ -60,6 +60,16 @@ class RequestRows:
             )
         )
 
+    def example(self) -> pa.RecordBatch:
+        """Return a batch of one made-up row: the first of a process takes a tenth of a second and more to make."""
+        rows = RequestRows(self.trial, self.node, self.clock)
+        rows._rows.append((self.trial, self.node, 0, *(self.clock.at_us(0),) * 5, *(1,) * 8, "stop", "ok", "", 2))
+        rows._reads_ns.extend((NS_PER_US, 2 * NS_PER_US))
+        rows._seen.extend((1, 3))
+        batch = rows.take()
+        assert batch is not None
+        return batch
+
     def take(self) -> pa.RecordBatch | None:
         """Return what was collected as one batch, None where that is nothing."""
         if not self._rows:

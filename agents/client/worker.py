@@ -33,7 +33,7 @@ from joulemark.agents.client.open_loop import OpenLoop
 from joulemark.agents.client.pacer import Pacer
 from joulemark.agents.client.rows import RequestRows
 from joulemark.agents.client.sender import Sender
-from joulemark.agents.spool.segment import SegmentWriter
+from joulemark.agents.spool.segment import SegmentWriter, warm_up
 from joulemark.warehouse.schema.traces import REQUESTS
 from joulemark.workloads.traffic import Tables, Traffic, make_traffic, stagger_offsets
 
@@ -67,8 +67,9 @@ class Worker:
         self.rows = RequestRows(job.trial, job.node, clock)
         self.writer = SegmentWriter(REQUESTS, Path(job.spool), f"requests-{job.trial}-w{job.worker}")
         self.sender = await self._sender()
-        # The first time takes milliseconds, and would show as lateness; and what is wrong with the workload shows now.
+        # The first time takes long, and would show as lateness; and what is wrong with the workload shows now.
         self.sender.prepare(self.traffic.request(0))
+        warm_up(self.rows.example())
         self.pacer.start()
         self.health.start()
         async with asyncio.TaskGroup() as tasks:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 
 @dataclass(frozen=True)
 class Channel:
@@ -15,11 +17,11 @@ class Channel:
     fidelity: str
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """One reading of one channel. What is missing is None, and then ``reason`` says why.
 
-    ``at_ns`` is its instant on ``time.monotonic_ns()``; None means the middle of the read.
+    ``at_ns`` is its instant on ``time.monotonic_ns()``; None means the middle of the read. A struct, since there are
+    hundreds a second: it costs a tenth of what a dataclass does.
     """
 
     channel: Channel

@@ -6,6 +6,7 @@ own scope and nothing is added here.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,34 +14,43 @@ from joulemark.agents.meters.meter import Channel, Reading
 from joulemark.warehouse.errors import MeterError
 
 POWERCAP = Path("/sys/class/powercap")
+MOST_W = 5_000
+"""More than any zone takes. A register that seems to have wrapped and would have needed more was reset."""
 MOST_UJ = 1 << 62
 """No register counts so far, and totals beyond it do not fit where they are kept."""
 
 
 @dataclass
 class Zone:
-    """One powercap zone; ``total_uj`` continues over the wraps of the register."""
+    """One powercap zone; ``total_uj`` continues over the wraps of the register, and begins anew where it was reset."""
 
     channel: Channel
     path: Path
     range_uj: int
     last_uj: int | None = None
+    last_ns: int = 0
     total_uj: int = 0
 
     def read(self) -> Reading:
         """Return the continued counter, or a reading without a value and with the reason."""
+        now_ns = time.monotonic_ns()
         try:
             now_uj = _number(self.path / "energy_uj")
         except (OSError, ValueError) as error:
             return Reading(self.channel, None, None, f"rapl: {error}")
         if now_uj > self.range_uj:
             return Reading(self.channel, None, None, f"rapl: {now_uj} is beyond the counter's range {self.range_uj}")
-        if self.last_uj is None:
-            self.total_uj = now_uj
-        else:
-            self.total_uj += (now_uj - self.last_uj) % (self.range_uj + 1)
-        self.last_uj = now_uj
+        self.total_uj = self._continued(now_uj, now_ns)
+        self.last_uj, self.last_ns = now_uj, now_ns
         return Reading(self.channel, None, self.total_uj)
+
+    def _continued(self, now_uj: int, now_ns: int) -> int:
+        if self.last_uj is None:
+            return now_uj
+        used_uj = (now_uj - self.last_uj) % (self.range_uj + 1)
+        reset = now_uj < self.last_uj and used_uj * 1e3 > MOST_W * (now_ns - self.last_ns)
+        # A total that falls is what `counter_reset` is recognised by.
+        return now_uj if reset else self.total_uj + used_uj
 
 
 @dataclass

@@ -19,18 +19,25 @@ class Inbox:
     descriptor: int = 0
     _begun: bytes = b""
 
+    def __post_init__(self) -> None:
+        self._poll = select.poll()
+        self._poll.register(self.descriptor, select.POLLIN)
+
     def wait(self, deadline_ns: int) -> list[Order] | None:
-        """Return the orders that came before ``deadline_ns`` as soon as they do; None where the pipe has ended."""
-        # Also looked at when the deadline has gone by: a sampler that is always late must still obey.
-        left_s = max(0.0, (deadline_ns - time.monotonic_ns()) / 1e9)
-        if not select.select([self.descriptor], [], [], left_s)[0]:
+        """Sleep until ``deadline_ns`` and return the orders that have come by then; None where the pipe has ended.
+
+        Waiting for the pipe as well would wake up for an order at once, and costs a third more CPU time per wake.
+        """
+        left_ns = deadline_ns - time.monotonic_ns()
+        if left_ns > 0:
+            time.sleep(left_ns / 1e9)
+        if not self._poll.poll(0):
             return []
         received = os.read(self.descriptor, 1 << 16)
         if not received:
             return None
         *lines, self._begun = (self._begun + received).split(b"\n")
-        orders = [msgspec.json.decode(line, type=Order) for line in lines]
-        return orders or self.wait(deadline_ns)
+        return [msgspec.json.decode(line, type=Order) for line in lines]
 
     def first_line(self) -> bytes:
         """Return the first line; what follows stays in the pipe, where ``wait`` sees it."""

@@ -29,7 +29,7 @@ from joulemark.warehouse.schema.traces import DEVICE_STATE
 from joulemark.warehouse.units import NS_PER_US
 
 NS_PER_S = 1_000_000_000
-REPORT_S = 0.5
+REPORT_S = 1.0
 PARTS = frozenset({"gpu_memory", "gpu_module", "nvml-average"})
 """Scopes and meters whose watts are in another's already, and left out of the watts that are shown."""
 
@@ -85,7 +85,7 @@ class Sampler:
             if orders is None:
                 return False
             self._round(schedule)
-            if self._states is not None:
+            if self._states is not None and self._states.next_at_s <= time.monotonic():
                 self._look(self._states)
         return True
 

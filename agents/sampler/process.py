@@ -125,6 +125,12 @@ class SamplerProcess:
         if child is not None:
             child.end()
 
+    @property
+    def pid(self) -> int:
+        """The process that samples now."""
+        assert self._latest is not None
+        return self._latest.process.pid
+
     def wait_for_meters(self) -> tuple[str, ...]:
         """Wait until it is known of every meter that is read over the network whether it will do; return warnings.
 
@@ -144,8 +150,10 @@ class SamplerProcess:
     def settle_s(self) -> float:
         """Time after which every meter has been read, and its counter has changed, past an instant just gone by."""
         slowest_s = [max(t.every_s, t.update_s or 0.0) for t in self.timings.values()]
+        # A mean over a second tells of its middle.
+        means_s = [float(str(m.get("averaged_over_s", 0))) for m in self._described()]
         remote_s = [_next_number_s(m) for m in self._described() if m.get("state") == "ok"]
-        return max(3 * max(slowest_s, default=self.config.period_s), max(remote_s, default=0.0))
+        return max(3 * max(slowest_s, default=self.config.period_s), *means_s, *remote_s)
 
     def _ask(self, order: Order, answer: str) -> Report:
         """Ask, and once more where the sampler dies over it: what it wrote is on disk, and the gap is in the data."""

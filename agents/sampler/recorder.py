@@ -17,9 +17,12 @@ from joulemark.agents.meters.process_tree import process_cpu_ns
 from joulemark.agents.sampler.tally import PROCESSES, ProcessClock, Tally
 from joulemark.agents.spool.power_rows import PowerRows
 from joulemark.agents.spool.ring import SUFFIX, Ring
-from joulemark.agents.spool.segment import SegmentWriter
+from joulemark.agents.spool.segment import SegmentWriter, warm_up
 from joulemark.warehouse.schema.columns import Dataset
 from joulemark.warehouse.schema.traces import DEVICE_STATE, POWER, ROUNDS
+
+ROUNDS_WAIT = 16
+"""Rows of ``rounds`` that are worth a batch: some seconds of them. A kill loses these; no reading is among them."""
 
 
 def _cpu_of_processes_ns() -> tuple[int | None, int | None]:
@@ -49,8 +52,8 @@ class Recorder:
 
     def __post_init__(self) -> None:
         self.power_rows = PowerRows(self.ring)
-        # The first batch loads half of Arrow, which would make the first second of reads late.
-        self.power_rows.batch(0, 0)
+        # Else the first batch would make the reads of its moment late.
+        warm_up(self.power_rows.batch(0, 1))
 
     @classmethod
     def start(cls, spool: Path, run: str, node: str, clock: NodeClock) -> Recorder:
@@ -100,7 +103,7 @@ class Recorder:
         return self.tallies[meter]
 
     def flush(self) -> None:
-        """Write what was recorded since the last flush as one batch of each dataset."""
+        """Write what was recorded since the last flush, a batch of each dataset that has enough for one."""
         self._write_power()
         now_ns = time.monotonic_ns()
         now_us = self.clock.at_us(now_ns)
@@ -110,14 +113,14 @@ class Recorder:
                 self.tallies[meter] = Tally(now_ns)
         for process, cpu_ns in zip(self.processes, _cpu_of_processes_ns(), strict=True):
             self.keep(ROUNDS, process.row(self.node, now_us, now_ns, cpu_ns))
-        for name, rows in self._rows.items():
-            writer = self.slow[name]
-            writer.write(pa.RecordBatch.from_pylist(rows, schema=writer.dataset.arrow))
-        self._rows.clear()
+        self._write(DEVICE_STATE)
+        if len(self._rows.get(ROUNDS.name, ())) >= ROUNDS_WAIT:
+            self._write(ROUNDS)
 
     def rotate(self) -> list[Path]:
         """Flush, close the segments and return them; what is recorded next goes to new ones."""
         self.flush()
+        self._write(ROUNDS)
         closed = (writer.rotate() for writer in (self.power, *self.slow.values()))
         return [path for path in closed if path is not None]
 
@@ -126,6 +129,11 @@ class Recorder:
         self.rotate()
         self.ring.path.unlink(missing_ok=True)
         self.ring.close()
+
+    def _write(self, dataset: Dataset) -> None:
+        rows = self._rows.pop(dataset.name, None)
+        if rows:
+            self.slow[dataset.name].write(pa.RecordBatch.from_pylist(rows, schema=dataset.arrow))
 
     def _write_power(self) -> None:
         ring, end = self.ring, self.ring.recorded

@@ -13,6 +13,11 @@ from joulemark.warehouse.schema.traces import POWER
 
 CHANNEL_PARTS = 4
 """meter, device, scope, fidelity"""
+CODE = pa.dictionary(pa.uint16(), WORD)
+ENCODED = pa.schema(
+    [pa.field(f.name, CODE, f.nullable) if f.type == WORD else f for f in POWER.arrow], POWER.arrow.metadata
+)
+"""The dataset's columns with every text as a number and the texts once: what a segment holds of it."""
 
 
 @dataclass
@@ -20,27 +25,26 @@ class PowerRows:
     """Makes batches of the dataset from readings of one ring. Its texts are turned into columns once each."""
 
     ring: Ring
-    _names: Any = None
+    _names: tuple[Any, ...] = ()
     _reasons: Any = None
 
     def batch(self, first: int, end: int) -> pa.RecordBatch:
-        """Return readings ``first`` to ``end`` (not included) as one batch of the dataset."""
+        """Return readings ``first`` to ``end`` (not included) as one batch with the columns of ``ENCODED``."""
         records = self.ring.records(first, end)
-        if self._names is None or self._names.num_rows < len(self.ring.codes):
+        if self._reasons is None or len(self._reasons) < len(self.ring.codes):
             self._learn(self.ring.texts())
-        reasons = records["reason"]
+        channels, reasons = pa.array(records["channel"]), records["reason"]
         columns = [
-            *self._names.take(pa.array(records["channel"])).columns,
+            *(pa.DictionaryArray.from_arrays(channels, names, safe=False) for names in self._names),
             pa.array(records["t"]).view(INSTANT),
             pa.array(records["power"], mask=records["power"] == NO_POWER),
             pa.array(records["energy"], mask=records["energy"] == NO_ENERGY),
-            self._reasons.take(pa.array(reasons)) if reasons.any() else pa.nulls(len(records), WORD),
+            pa.DictionaryArray.from_arrays(pa.array(reasons, mask=reasons == 0), self._reasons, safe=False),
         ]
-        return pa.RecordBatch.from_arrays(columns, schema=POWER.arrow)
+        return pa.RecordBatch.from_arrays(columns, schema=ENCODED)
 
     def _learn(self, texts: list[str]) -> None:
         split = [text.split(SEPARATOR) for text in texts]
         names = [[texts[NODE], *(parts if len(parts) == CHANNEL_PARTS else [""] * CHANNEL_PARTS)] for parts in split]
-        columns = [pa.array(column) for column in zip(*names, strict=True)]
-        self._names = pa.RecordBatch.from_arrays(columns, schema=pa.schema(list(POWER.arrow)[: len(columns)]))
-        self._reasons = pa.array([text or None for text in texts])
+        self._names = tuple(pa.array(column) for column in zip(*names, strict=True))
+        self._reasons = pa.array(texts)

@@ -58,7 +58,7 @@ class SegmentWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         """Write one batch; once this returns, a kill of this process does not lose it."""
         try:
-            self._open().write_batch(batch)
+            self._open(batch.schema).write_batch(batch)
             assert self._file is not None
             assert self._path is not None
             self._file.flush()
@@ -85,16 +85,25 @@ class SegmentWriter:
         self._file = self._stream = self._path = None
         return closed
 
-    def _open(self) -> Any:
+    def _open(self, schema: pa.Schema) -> Any:
         if self._stream is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._path = self.folder / f"{self.prefix}-{self.written:012d}{OPEN}"
             self._file = self._path.with_suffix(DRAFT).open("wb")
             self._drafted = True
-            # The text columns repeat: compressed, an hour of 8 devices takes a tenth of the space.
-            options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-            self._stream = pa.ipc.new_stream(self._file, self.dataset.arrow, options=options)
+            self._stream = pa.ipc.new_stream(self._file, schema, options=_options())
         return self._stream
+
+
+def _options() -> pa.ipc.IpcWriteOptions:
+    # The columns repeat: compressed, an hour of 8 devices takes a tenth of the space.
+    return pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+
+
+def warm_up(batch: pa.RecordBatch) -> None:
+    """Write a batch to nowhere: the first write of a process loads half of Arrow, which takes many milliseconds."""
+    with pa.ipc.new_stream(pa.BufferOutputStream(), batch.schema, options=_options()) as stream:
+        stream.write_batch(batch)
 
 
 def read_segment(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -118,4 +127,12 @@ def read_segment(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
             except (pa.ArrowInvalid, OSError):
                 # Cut in the middle of a batch: all before it is whole.
                 break
-    return pa.Table.from_batches(batches, schema=schema)
+    return _decoded(pa.Table.from_batches(batches, schema=schema))
+
+
+def _decoded(table: pa.Table) -> pa.Table:
+    """Return the table with the texts themselves where a segment has numbers for them."""
+    fields = [
+        pa.field(f.name, f.type.value_type, f.nullable) if pa.types.is_dictionary(f.type) else f for f in table.schema
+    ]
+    return table.cast(pa.schema(fields, table.schema.metadata))

@@ -52,6 +52,17 @@ def test_rapl_counts_on_over_a_wrap(powercap):
         assert meter.read()[0].energy_uj == total
 
 
+def test_rapl_total_falls_where_a_wrap_would_take_more_power_than_there_is(tmp_path):
+    folder = zone(tmp_path, "intel-rapl:0", "package-0", 50_000_000, range_uj=262_143_328_850)
+    meter = RaplMeter.found(tmp_path)
+    meter.read()
+    totals = []
+    for value in (60_000_000, 1_000_000, 2_000_000):
+        (folder / "energy_uj").write_text(str(value))
+        totals.append(meter.read()[0].energy_uj)
+    assert totals == [60_000_000, 1_000_000, 2_000_000]
+
+
 def test_a_vanished_zone_is_null_with_a_reason_and_the_others_go_on(powercap):
     meter = RaplMeter.found(powercap)
     (powercap / "intel-rapl:0:0" / "energy_uj").unlink()

@@ -108,7 +108,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
     writer = SegmentWriter(POWER, tmp_path, "power")
     writer._rows.append(row(1))
     with open("/dev/full", "wb", buffering=0) as full:
-        monkeypatch.setattr(writer, "_open", lambda: pa.ipc.new_stream(full, POWER.arrow))
+        monkeypatch.setattr(writer, "_open", lambda _: pa.ipc.new_stream(full, POWER.arrow))
         with pytest.raises(DiskFull, match="no space left"):
             writer.flush()
 

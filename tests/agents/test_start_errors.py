@@ -53,7 +53,7 @@ def failed_start(folder, interpreter, port=1):
 def test_an_engine_that_dies_while_it_starts_shows_its_last_lines_and_where_the_rest_is(tmp_path):
     text = "import os\nfor i in range(30): print('line', i, flush=True)\nos.kill(os.getpid(), 11)"
     error, log = failed_start(tmp_path, program(tmp_path, text))
-    assert error.failure_class == "engine_failed"
+    assert error.failure_class == "engine_crashed"
     assert "ended by signal 11 while it started; its last line: line 29" in str(error)
     assert f"logs/{log.name}" in str(error)
     assert error.log == tuple(f"line {i}" for i in range(30 - SHOWN_LINES, 30))

@@ -7,6 +7,12 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from joulemark.agents import observer
+from joulemark.agents.meters import discover
+from joulemark.agents.meters.cpu_model import CpuModelMeter
+from joulemark.agents.meters.cpu_watts import CpuWatts
+from joulemark.agents.meters.meter import Channel
+from joulemark.agents.observer import Effect, Observed
 from joulemark.orchestrator.cli import cli
 from joulemark.warehouse.errors import BadInput, ThresholdMissed
 from joulemark.warehouse.verify import run
@@ -46,6 +52,26 @@ def test_one_wrong_is_exit_code_3(few):
     assert result.exception.exit_code == 3
     assert "1 of 2 known answers came out wrong" in str(result.exception)
     assert "WRONG    b: two: expected 2, got 7" in result.output
+
+
+def test_the_observer_is_skipped_where_nothing_counts_energy(few, monkeypatch):
+    few(2)
+    monkeypatch.setattr(discover, "discover", lambda: ([CpuModelMeter(CpuWatts(1.0, 2.0, 2, "test"))], []))
+    result = CliRunner().invoke(cli, ["verify", "--observer"])
+    assert result.exit_code == 0
+    assert "skipped  observer: idle power" in result.output
+    assert "no meter of this machine counts energy" in result.output
+    assert result.output.endswith("2 known answers, all right, 1 skipped\n")
+
+
+def test_an_observer_that_costs_more_than_it_may_is_wrong(few, monkeypatch):
+    few(2)
+    found = Observed((Effect(Channel("package-0", "cpu_package", "counter"), 50.0, 51.0, 0.2),), 0.01)
+    monkeypatch.setattr(observer, "observe", lambda *_: found)
+    result = CliRunner().invoke(cli, ["verify", "--observer"])
+    assert isinstance(result.exception, ThresholdMissed)
+    assert "WRONG    observer: package-0 cpu_package" in result.output
+    assert "+1 W, +- 0.2 W" in result.output
 
 
 def test_json(few):

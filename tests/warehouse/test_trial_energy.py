@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from synthetic import Meter, Spec, add_trial
 
+from joulemark.warehouse.build.readings import Series
+from joulemark.warehouse.build.trial_energy import series_rows
 from joulemark.warehouse.query.open import open_warehouse
+from joulemark.warehouse.schema.trial import Interval
 from joulemark.warehouse.store.location import Warehouse
 
 GPU_1 = Meter("nvml", "GPU-1", "gpu_board", "counter", poll_us=25_000, step_us=100_000)
@@ -173,3 +177,19 @@ def test_reasons_beyond_the_device_do_not_speak_against_the_device(tmp_path):
         "gpu": (True, []),
         "node": (False, ["client_on_node", "node_not_filled"]),
     }
+
+
+def test_a_one_second_mean_tells_of_its_middle():
+    t_us = np.arange(0, 60_000_001, 100_000)
+    # Power rises by 10 W a second; what the mean shows is half a second old.
+    shown_mw = np.rint((100 + 10 * (t_us / 1e6 - 0.5)) * 1e3).astype(np.int64)
+    there, nothing = np.ones(len(t_us), np.bool_), np.zeros(len(t_us), np.bool_)
+    window = Interval(20_000_000, 40_000_000)
+    truth_j = 20 * 100 + 10 * (40**2 - 20**2) / 2
+    off = {}
+    for meter in ("nvml-average", "another"):
+        series = Series(meter, "GPU-0", "gpu_board", "sampled", t_us, shown_mw, there, np.zeros_like(t_us), nothing)
+        (row,) = series_rows(series, window, 0.0, check=True)
+        off[meter] = row["energy_j"] - truth_j
+    assert off["nvml-average"] == pytest.approx(0, abs=truth_j * 1e-4)
+    assert off["another"] == pytest.approx(-100, rel=0.01)

@@ -55,7 +55,9 @@ def series_rows(series: Series, interval: Interval, clock_us: float | None, *, c
     if series.has_energy.any():
         estimates["counter"] = counter_energy(*series.counter, *edges, clock_us=clock_us)
     if series.has_power.any() or not estimates:
-        estimates["integral"] = power_integral(*series.power, *edges, clock_us=clock_us)
+        estimates["integral"] = power_integral(
+            *series.power, *edges, clock_us=clock_us, averaging_us=series.averaging_us
+        )
     apart = disagreement(estimates)
     reasons: tuple[str, ...] = ()
     measured = series.fidelity not in NOT_MEASURED
@@ -121,6 +123,10 @@ def _row(names: tuple[str, ...], estimate: Estimate, bound: SensorBound | None) 
         "offset_w": bound.offset_w if bound else None,
         "coverage": estimate.coverage,
         "samples": estimate.samples,
+        "p50_w": estimate.shape.p50_w if estimate.shape else None,
+        "p90_w": estimate.shape.p90_w if estimate.shape else None,
+        "p99_w": estimate.shape.p99_w if estimate.shape else None,
+        "burst_share": estimate.shape.burst_share if estimate.shape else None,
         "peak_w": estimate.peak_w,
         "reasons": list(estimate.reasons),
     }

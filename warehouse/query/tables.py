@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from joulemark.warehouse.query.snapshot import Site
+from joulemark.warehouse.query.sites import Site
 from joulemark.warehouse.schema.trial import TrialManifest
 
 _INTERVAL = pa.struct([("start_us", pa.int64()), ("end_us", pa.int64())])
@@ -32,6 +33,11 @@ _CLIENT = pa.struct(
         ("median_request_us", pa.int64()),
         ("completed", pa.int64()),
         ("failed", pa.int64()),
+        ("processes", pa.int32()),
+        ("rate_asked_per_s", pa.float64()),
+        ("rate_achieved_per_s", pa.float64()),
+        ("backlog_max", pa.int64()),
+        ("highest_rate_per_s", pa.float64()),
     ]
 )
 _JSON = ("factors", "model", "engine", "versions", "traces")
@@ -78,8 +84,12 @@ SITES = pa.schema(
     ]
 )
 
+SLOS = pa.schema(
+    [("sweep", pa.string()), ("latency", pa.string()), ("statistic", pa.string()), ("limit_ms", pa.float64())]
+)
 
-def manifests_table(manifests: tuple[TrialManifest, ...]) -> pa.Table:
+
+def manifests_table(manifests: Iterable[TrialManifest]) -> pa.Table:
     """Return one row per manifest, duplicates included."""
     return pa.Table.from_pylist([_manifest_row(m) for m in manifests], schema=MANIFESTS)
 
@@ -88,6 +98,16 @@ def sites_table(sites: dict[str, Site]) -> pa.Table:
     """Return one row per sweep that has stored prices."""
     rows = [{"sweep": sweep} | {f.name: getattr(site, f.name) for f in fields(site)} for sweep, site in sites.items()]
     return pa.Table.from_pylist(rows, schema=SITES)
+
+
+def slos_table(slos: dict[str, dict[str, float]]) -> pa.Table:
+    """Return one row per limit on a latency, such as ``ttft`` and ``p99``."""
+    rows = []
+    for sweep, limits in slos.items():
+        for name, limit_s in limits.items():
+            latency, _, statistic = name.partition("_")
+            rows.append({"sweep": sweep, "latency": latency, "statistic": statistic, "limit_ms": limit_s * 1e3})
+    return pa.Table.from_pylist(rows, schema=SLOS)
 
 
 def _manifest_row(manifest: TrialManifest) -> dict[str, Any]:

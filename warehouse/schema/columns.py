@@ -38,6 +38,12 @@ class Dataset:
     """Columns that grow steadily: written with delta encoding."""
     split: tuple[str, ...] = ()
     """Columns that jitter: written with byte-stream-split encoding."""
+    added: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """Columns that came with a later version: files of an earlier one lack them, which reads as NULL."""
+
+    def missing_in(self, version: int) -> frozenset[str]:
+        """Return the columns that a file of ``version`` lacks by right."""
+        return frozenset(name for since, names in self.added if version < since for name in names)
 
     @cached_property
     def arrow(self) -> pa.Schema:

@@ -84,7 +84,7 @@ DEVICE_STATE = Dataset(
 REQUESTS = Dataset(
     name="requests",
     row="one request, with its token trace",
-    version=1,
+    version=2,
     columns=(
         Column("trial", WORD, "trial the request belongs to"),
         Column("node", WORD, "node of the load client; all instants are on its clock"),
@@ -94,25 +94,41 @@ REQUESTS = Dataset(
         Column("first_token_at", INSTANT, "arrival of the first token", nullable=True),
         Column("last_token_at", INSTANT, "arrival of the last token", nullable=True),
         Column("ended_at", INSTANT, "end of the answer, or of the attempt"),
-        Column("asked_input_tokens", pa.int32(), "prompt length that was sent"),
+        Column(
+            "asked_input_tokens",
+            pa.int32(),
+            "prompt length that was sent; NULL for prompts that only the engine can count",
+            nullable=True,
+        ),
         Column("asked_output_tokens", pa.int32(), "answer length that was asked for"),
         Column("input_tokens", pa.int32(), "prompt tokens as the engine counts them", nullable=True),
         Column("output_tokens", pa.int32(), "answer tokens as the engine counts them", nullable=True),
         Column("cached_tokens", pa.int32(), "prompt tokens that the engine took from its cache", nullable=True),
+        Column(
+            "reasoning_tokens", pa.int32(), "answer tokens that were thinking, as the engine counts them", nullable=True
+        ),
+        Column(
+            "accepted_draft_tokens",
+            pa.int32(),
+            "answer tokens that were drafted and accepted (speculative decoding), as the engine counts them",
+            nullable=True,
+        ),
         Column("untimed_tokens", pa.int32(), "answer tokens whose arrival could not be timed"),
-        Column("status", WORD, "ok, failed, broken, timeout or cancelled"),
+        Column("status", WORD, "ok, truncated, failed, broken, timeout or cancelled"),
+        Column("finish_reason", WORD, "why the engine ended the answer, in its words", nullable=True),
         Column("error", pa.string(), "what went wrong", nullable=True),
         Column("chunk_dt_us", pa.list_(pa.int32()), "gaps between chunks in microseconds, the first from `sent_at` on"),
         Column("chunk_tokens", pa.list_(pa.int32()), "tokens in each chunk; NULL where each held one", nullable=True),
     ),
     sort_by=("trial", "node", "request"),
     delta=("request", "scheduled_at", "sent_at", "ended_at"),
+    added=((2, ("reasoning_tokens", "accepted_draft_tokens", "finish_reason")),),
 )
 
 ENGINE_STATE = Dataset(
     name="engine_state",
     row="one scrape of an engine's own counters, at 1 Hz",
-    version=1,
+    version=2,
     columns=(
         Column("trial", WORD, "trial that was running"),
         Column("node", WORD, "node of the engine; `t` is on its clock"),
@@ -123,9 +139,12 @@ ENGINE_STATE = Dataset(
         Column("prompt_tokens_total", pa.int64(), "prompt tokens since the engine started", nullable=True),
         Column("generation_tokens_total", pa.int64(), "answer tokens since the engine started", nullable=True),
         Column("preemptions_total", pa.int64(), "requests put back since the engine started", nullable=True),
+        Column("draft_tokens_total", pa.int64(), "tokens drafted since the engine started", nullable=True),
+        Column("accepted_tokens_total", pa.int64(), "drafted tokens accepted since the engine started", nullable=True),
         Column("flops_total", pa.float64(), "floating-point operations, as the engine estimates them", nullable=True),
         Column("read_bytes_total", pa.float64(), "bytes read from memory, as the engine estimates them", nullable=True),
     ),
     sort_by=("trial", "node", "t"),
     delta=("t",),
+    added=((2, ("draft_tokens_total", "accepted_tokens_total")),),
 )

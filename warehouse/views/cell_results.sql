@@ -22,10 +22,16 @@
 -- data_parallel: data-parallel replicas
 -- expert: whether experts are spread over devices
 -- power_limit_w: power limit that was asked for [W]
--- concurrency: requests in flight
--- input_tokens: prompt length asked for
--- output_tokens: answer length asked for
--- arrivals: how requests arrive
+-- concurrency: requests in flight; NULL in an open loop
+-- input_tokens: prompt length asked for; NULL where lengths differ
+-- output_tokens: answer length asked for; NULL where lengths differ
+-- input_lengths: prompt length asked for: tokens, or JSON of the distribution
+-- output_lengths: answer length asked for: tokens, or JSON of the distribution
+-- arrivals: how requests arrive: `closed`, or the process of an open loop
+-- task: what each request asks, in words
+-- load: how hard, in words
+-- rate_per_s: rate asked for [1/s]
+-- load_fraction: load as a share of the highest sustained throughput
 -- planned_trials: repeats x starts, as planned
 -- trials_valid: valid trials
 -- trials_invalid: trials that ran to their end and have reasons against them in this boundary
@@ -111,7 +117,13 @@ SELECT
   f.latest.concurrency AS concurrency,
   f.latest.input_tokens AS input_tokens,
   f.latest.output_tokens AS output_tokens,
+  f.latest.input_lengths AS input_lengths,
+  f.latest.output_lengths AS output_lengths,
   f.latest.arrivals AS arrivals,
+  f.latest.task AS task,
+  f.latest.load AS load,
+  f.latest.rate_per_s AS rate_per_s,
+  f.latest.load_fraction AS load_fraction,
   f.latest.planned_repeats * f.latest.planned_starts AS planned_trials,
   r.trials_valid,
   r.trials_invalid,

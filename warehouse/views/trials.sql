@@ -31,10 +31,18 @@
 -- data_parallel: data-parallel replicas
 -- expert: whether experts are spread over devices
 -- power_limit_w: power limit that was asked for [W]
--- concurrency: requests in flight
--- input_tokens: prompt length asked for
--- output_tokens: answer length asked for
--- arrivals: how requests arrive
+-- concurrency: requests in flight; NULL in an open loop
+-- input_tokens: prompt length asked for; NULL where lengths differ
+-- output_tokens: answer length asked for; NULL where lengths differ
+-- input_lengths: prompt length asked for: tokens, or JSON of the distribution
+-- output_lengths: answer length asked for: tokens, or JSON of the distribution
+-- arrivals: how requests arrive: `closed`, or the process of an open loop
+-- rate_per_s: rate asked for [1/s]; NULL in a closed loop and where a schedule, a trace or the load decides
+-- burstiness: shape of the gamma distribution of the gaps; NULL where it is none
+-- load_fraction: load as a share of the highest sustained throughput; NULL where it was not asked so
+-- task: what each request asks, in words: lengths, shared prefixes, conversations; cells with the same task are comparable
+-- load: how hard, in words: concurrency, or process and rate
+-- workload: JSON: all that was asked of the engine
 -- seed: seed of the traffic
 -- request: JSON: extra request parameters
 -- warmup_s: warm-up asked for [s]
@@ -50,7 +58,11 @@
 -- ready_s: time from the engine's start until it was ready [s]
 -- in_flight_fraction: requests in flight in the window, as a share of the target
 -- client_lag_p99_ms: event-loop lag of the load client, 99th percentile [ms]
--- client_cpu_fraction: CPU use of the load client, as a share of one core
+-- client_cpu_fraction: CPU use of the load client, as a share of one core; of its busiest process where there are several
+-- client_processes: processes of the load client
+-- rate_achieved_per_s: requests sent in the window / its length [1/s]
+-- highest_rate_per_s: highest sustained throughput that was found, of which the load is a fraction [1/s]
+-- backlog_max: most requests that were due and not sent
 -- started_at: start of the trial
 -- ended_at: end of the trial
 -- simulated: whether engine or meter was the simulator
@@ -98,7 +110,31 @@ SELECT
   try_cast(f ->> '$.workload.concurrency' AS INTEGER) AS concurrency,
   try_cast(f ->> '$.workload.input_tokens' AS INTEGER) AS input_tokens,
   try_cast(f ->> '$.workload.output_tokens' AS INTEGER) AS output_tokens,
-  f ->> '$.workload.arrivals' AS arrivals,
+  f ->> '$.workload.input_tokens' AS input_lengths,
+  f ->> '$.workload.output_tokens' AS output_lengths,
+  coalesce(f ->> '$.workload.arrivals.process', f ->> '$.workload.arrivals') AS arrivals,
+  try_cast(f ->> '$.workload.arrivals.rate_per_s' AS DOUBLE) AS rate_per_s,
+  try_cast(f ->> '$.workload.arrivals.burstiness' AS DOUBLE) AS burstiness,
+  try_cast(f ->> '$.workload.load.fraction' AS DOUBLE) AS load_fraction,
+  coalesce(length_in_words(f -> '$.workload.input_tokens'), 'prompts') || ' in, '
+    || coalesce(length_in_words(f -> '$.workload.output_tokens'), 'answers') || ' out'
+    || coalesce(', prefix of ' || (f ->> '$.workload.prefix.tokens') || ' in '
+      || coalesce(f ->> '$.workload.prefix.groups', '1') || ' groups', '')
+    || coalesce(', ' || (f ->> '$.workload.conversation.turns') || ' turns', '')
+    || coalesce(', own prompts ' || left(f ->> '$.workload.prompts', 8), '')
+    || coalesce(', stop ' || (f ->> '$.workload.stop'), '') AS task,
+  CASE
+    WHEN f ->> '$.workload.concurrency' IS NOT NULL THEN 'concurrency ' || (f ->> '$.workload.concurrency')
+    ELSE coalesce(f ->> '$.workload.arrivals.process', f ->> '$.workload.arrivals', 'open loop')
+      || coalesce(' ' || (f ->> '$.workload.arrivals.rate_per_s') || '/s', '')
+      || coalesce(' burstiness ' || (f ->> '$.workload.arrivals.burstiness'), '')
+      || coalesce(' stretches ' || (f ->> '$.workload.arrivals.stretches'), '')
+      || coalesce(' ' || left(f ->> '$.workload.arrivals.trace.table', 8), '')
+      || coalesce(' speed ' || (f ->> '$.workload.arrivals.trace.speed'), '')
+      || coalesce(' at ' || (f ->> '$.workload.load.fraction') || ' of the highest', '')
+      || coalesce(' p' || (f ->> '$.workload.load.percentile'), '')
+  END AS load,
+  f -> '$.workload' AS workload,
   try_cast(f ->> '$.workload.seed' AS BIGINT) AS seed,
   f -> '$.workload.request' AS request,
   try_cast(f ->> '$.window.warmup_s' AS DOUBLE) AS warmup_s,
@@ -115,6 +151,10 @@ SELECT
   client.in_flight_fraction AS in_flight_fraction,
   client.lag_p99_us / 1e3 AS client_lag_p99_ms,
   client.cpu_fraction AS client_cpu_fraction,
+  client.processes AS client_processes,
+  client.rate_achieved_per_s AS rate_achieved_per_s,
+  client.highest_rate_per_s AS highest_rate_per_s,
+  client.backlog_max AS backlog_max,
   make_timestamptz(started_us) AS started_at,
   make_timestamptz(ended_us) AS ended_at,
   simulated

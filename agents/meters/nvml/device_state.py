@@ -57,6 +57,8 @@ class DeviceStates:
     gpus: Gpus
     owners: Owners = field(default_factory=Owners)
     _activity: dict[str, Activity | None] = field(default_factory=dict)
+    next_at_s: float = 0.0
+    """When the next turn comes, in ``time.monotonic()`` seconds."""
     _next_s: dict[str, float] = field(default_factory=dict)
 
     def watch(self, pids: tuple[int, ...]) -> None:
@@ -78,6 +80,7 @@ class DeviceStates:
                 # Turns that were missed are not made up for.
                 self._next_s[uuid] = turn_s + PERIOD_S * (1 + (now_s - turn_s) // PERIOD_S)
                 rows.append(self._row(self.gpus.gpus[uuid]))
+        self.next_at_s = min(self._next_s.values())
         return rows
 
     def _row(self, gpu: Gpu) -> dict[str, object]:

@@ -42,6 +42,8 @@ class Board:
             power = self._plain(gpus, "power")
         if source.plain_energy:
             energy = self._plain(gpus, "energy")
+        if type(power) is int and type(energy) is int:
+            return Reading(source.channel, power, energy * UJ_PER_MJ)
         reason = next((str(v) for v in (energy, power) if isinstance(v, NvmlError)), None)
         return Reading(
             source.channel,

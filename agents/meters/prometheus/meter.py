@@ -11,8 +11,10 @@ import statistics
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
+
+import msgspec
 
 from joulemark.agents.meters.meter import Channel, Reading
 from joulemark.agents.meters.prometheus.channels import Channels, Value
@@ -92,7 +94,7 @@ class Target:
             why = f"{self.source.name}: the exporter's own timestamp is more than {OLDEST_S:g} s old"
             return Reading(value.channel, None, None, why, page.midpoint_ns)
         # What lies ahead cannot be: its clock differs from ours.
-        return replace(reading, at_ns=page.after_ns - age_ns) if age_ns >= 0 else reading
+        return msgspec.structs.replace(reading, at_ns=page.after_ns - age_ns) if age_ns >= 0 else reading
 
     def _fail(self, why: str) -> None:
         self.state, self.error = "failed", why

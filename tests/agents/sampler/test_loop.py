@@ -190,7 +190,7 @@ def test_orders_may_come_in_pieces_and_in_heaps():
     os.write(orders, whole[9:])
     assert inbox.wait(time.monotonic_ns() - 1) == [Order("watch", (1, 2)), Order("rotate"), Order("stop")]
     os.close(orders)
-    assert inbox.wait(time.monotonic_ns() + 10**12) is None
+    assert inbox.wait(time.monotonic_ns() + 10**6) is None
 
 
 def test_the_first_line_leaves_the_rest_in_the_pipe():
