@@ -275,7 +275,7 @@ def test_combinations_that_no_engine_has_are_left_out_with_the_reason():
         ("{model: tiny-dense, engine: llamacpp, parallel: {tensor: 2}}", "llama.cpp runs on one device"),
         ("{model: tiny-dense, engine: llamacpp, power_limit_w: 100}", "a power limit needs a GPU"),
         (
-            "{model: tiny-moe, engine: vllm, quantization: nvfp4}",
+            "{model: tiny-moe, engine: vllm, quantization: mxfp4}",
             "tiny-moe is made in bf16, fp16, fp8, int8-w8a8, w4a16",
         ),
         ("{model: qwen3-8b, engine: vllm, quantization: gptq}", "qwen3-8b is there in bf16, not in gptq"),

@@ -1,7 +1,7 @@
 """What the engines' own logs say when they fail. An earlier pattern wins.
 
 Where a pattern has a group, the line of the group is what is shown. The patterns were written from what engines
-printed when each failure was provoked (``tests/workloads/engine_logs``), those of GPUs from the texts that CUDA and
+printed when each failure was provoked (``tests/agents/engine_logs``), those of GPUs from the texts that CUDA and
 PyTorch document.
 """
 
@@ -134,7 +134,7 @@ VLLM = (
     ),
     FailurePattern(
         r"No available memory for the cache blocks|less than desired (GPU|CPU) memory utilization"
-        r"|KV cache is needed, which is larger than the available",
+        r"|KV cache is needed, which is larger than the available|less than requested memory for kv",
         "out_of_memory",
         "no room is left for the KV cache: fewer tokens (max-model-len), a smaller precision, or more devices",
     ),
