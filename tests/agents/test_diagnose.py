@@ -14,6 +14,23 @@ from joulemark.workloads.engines.catalogue import engine_named
 
 LOGS = Path(__file__).parent / "engine_logs"
 RECORDED = {
+    "vllm.arch": ("unsupported", "does not recognize this architecture", "exclude it"),
+    "vllm.badarg": ("unsupported", "unrecognized arguments: --no-such-flag", "engine arguments"),
+    "vllm.hub": ("model_unavailable", "Name or service not known", "name a local folder"),
+    "vllm.kvbig": (
+        "out_of_memory",
+        "less than requested memory for kv (400.0 GiB)",
+        "no room is left for the KV cache",
+    ),
+    "vllm.layers": ("bad_checkpoint", "Following weights were not initialized from checkpoint", "fetch it again"),
+    "vllm.lenbig": ("out_of_memory", "KV cache is needed, which is larger than the available", "fewer tokens"),
+    "vllm.lenover": ("unsupported", "max_model_len (900000) is greater than", "exclude it"),
+    "vllm.notok": ("bad_checkpoint", "Couldn't instantiate the backend tokenizer", "check the folder"),
+    "vllm.noweights": ("bad_checkpoint", "Cannot find any model weights", "check the folder"),
+    "vllm.port": ("port_taken", "Address already in use", "tries again on another one"),
+    "vllm.tp4": ("unsupported", "attention heads (6) must be divisible by tensor parallel size (4)", "parallel"),
+    "vllm.truncated": ("bad_checkpoint", "incomplete metadata, file not fully covered", "fetch it again"),
+    "vllm.worker-killed": ("engine_died", "died unexpectedly (exit code: None)", "something outside ended"),
     "vllm.bnb": ("unsupported", "Unknown quantization method: bitsandbytes", "exclude it"),
     "vllm.fp8-no-kernel": ("unsupported", "Failed to find a kernel that can implement the ScaledMM", "exclude it"),
     "vllm.moe-fp8": ("unsupported", "ValueError: Unsupported FP8 MoE backend", "exclude it"),

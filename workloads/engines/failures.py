@@ -73,7 +73,7 @@ DEVICE = FailurePattern(
     "a GPU or the link between GPUs failed: see the node's kernel log (dmesg) for Xid errors",
 )
 KILLED = FailurePattern(
-    r"died unexpectedly \(exit code: -(9|15)\)|exit code -9\b|scheduler is dead[^\n]*exit code: -9",
+    r"died unexpectedly \(exit code: (-9|-15|None)\)|exit code -9\b|scheduler is dead[^\n]*exit code: -9",
     "engine_died",
     "something outside ended one of its processes",
 )
