@@ -310,6 +310,44 @@ def test_precisions_come_from_checkpoints_or_from_the_engine():
     assert weights("{model: a/b, engine: vllm, quantization: awq}") == ("a/b", {})
 
 
+def test_dummy_weights_need_a_configuration_only():
+    def deployment(matrix):
+        return cells_of(matrix).cells[0].deployment
+
+    block = deployment("{model: {name: qwen3-32b, weights: dummy}, engine: vllm, quantization: fp8-block}")
+    assert (block.model.weights, block.quantization, block.engine.args) == ("dummy", "fp8-block", {})
+    made = deployment("{model: {name: qwen3-32b, weights: dummy}, engine: vllm, quantization: mxfp8}")
+    assert made.engine.args == {"quantization": "mxfp8"}
+    with pytest.raises(BadInput, match="dummy weights of qwen3-32b are made in bf16"):
+        cells_of("{model: {name: qwen3-32b, weights: dummy}, engine: vllm, quantization: awq}")
+    elsewhere = deployment("{model: {name: org/m, weights: dummy}, engine: sglang, quantization: awq}")
+    assert (elsewhere.model.location, elsewhere.engine.args) == ("org/m", {})
+
+
+def test_common_options_are_one_axis_for_both_engines():
+    found = cells_of(
+        "{model: qwen3-8b, engine: [vllm, sglang, llamacpp], engine.prefix-caching: [true, false], "
+        "engine.speculative: [null, {method: ngram, tokens: 3}]}",
+        "exclude: [{engine.speculative: {method: ngram, tokens: 3}, engine: sglang}]",
+    )
+    args = [(c.deployment.engine.name, c.deployment.engine.args) for c in found.cells]
+    draft = {"speculative.method": "ngram", "speculative.tokens": 3}
+    assert len(args) == 6
+    assert ("sglang", {"prefix_caching": False}) in args
+    assert ("vllm", {"prefix_caching": True, **draft}) in args
+    assert {e.kind for e in found.excluded} == {"excluded", "refused"}
+
+
+def test_a_later_speculation_replaces_an_earlier_one_as_a_whole():
+    settings = "engines: {vllm: {args: {speculative: {method: eagle, tokens: 4, model: org/d}}}}"
+    (cell,) = cells_of("{model: qwen3-8b, engine: vllm, engine.speculative: {method: mtp, tokens: 1}}", settings).cells
+    assert cell.deployment.engine.args == {"speculative.method": "mtp", "speculative.tokens": 1}
+    (cell,) = cells_of("{model: qwen3-8b, engine: vllm, engine.speculative: null}", settings).cells
+    assert cell.deployment.engine.args == {}
+    with pytest.raises(BadInput, match=r"s.yaml:5:62: unknown key 'token' in speculative"):
+        cells_of("{model: qwen3-8b, engine: vllm, engine.speculative: {token: 1}}")
+
+
 def test_a_local_folder_is_held_against_its_own_config(tmp_path):
     folder = tmp_path / "m"
     folder.mkdir()

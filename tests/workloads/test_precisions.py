@@ -6,7 +6,7 @@ import pytest
 
 from joulemark.workloads.models.catalogue import catalogue
 from joulemark.workloads.models.checkpoint import precision_of_config
-from joulemark.workloads.models.dummy import DUMMY_PRECISIONS, dummy_config
+from joulemark.workloads.models.dummy import dummy_config, dummy_precisions
 from joulemark.workloads.precision import KV_TYPES, QUANTIZATIONS, UNQUANTIZED, is_a, kv_words, quantizations_of
 
 FLOATS = {"num_bits": 8, "type": "float"}
@@ -108,8 +108,7 @@ def test_models_of_the_catalogue_have_licences_and_checkpoints_in_known_precisio
     assert set(entry.checkpoints) <= set(quantizations_of("hf"))
 
 
-@pytest.mark.parametrize("name", HUB)
-@pytest.mark.parametrize("quantization", DUMMY_PRECISIONS)
+@pytest.mark.parametrize(("name", "quantization"), [(name, q) for name in HUB for q in dummy_precisions(name)])
 def test_configurations_for_dummy_weights_are_in_the_precision_asked_for(name, quantization):
     config = dummy_config(name, quantization)
     assert is_a(precision_of_config(config), quantization)

@@ -72,7 +72,9 @@ def reported(documents: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is there, flat. Numbers are numbers, truths are truths; what vLLM calls None is absent."""
     cards = (documents.get("/v1/models") or {}).get("data") or [{}]
     log = str(documents.get(LOG) or "")
-    found: dict[str, Any] = {**_from_log(log), **_from_metrics(str(documents.get("/metrics") or ""))}
+    page = str(documents.get("/metrics") or "")
+    found: dict[str, Any] = {**_from_log(log), **_from_metrics(page)}
+    found |= _replicas(page, found.get("data_parallel_size"))
     found |= present(_from_server_info(documents.get("/server_info?config_format=json") or {}))
     found |= present(
         {
@@ -144,6 +146,12 @@ def _from_log(log: str) -> dict[str, Any]:
 def _from_metrics(page: str) -> dict[str, Any]:
     cache = labels(page, "vllm:cache_config_info")
     return present({ours: word(cache[theirs]) for theirs, ours in _CACHE_LABELS.items() if theirs in cache})
+
+
+def _replicas(page: str, logged: object) -> dict[str, Any]:
+    """Replicas of a model without experts know nothing of each other: each logs that it is the only one."""
+    seen = sum(line.startswith("vllm:cache_config_info{") for line in page.splitlines())
+    return {"data_parallel_size": seen} if isinstance(logged, int) and seen > logged else {}
 
 
 def _from_server_info(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from joulemark.workloads.matrix.points import Point
 from joulemark.workloads.matrix.workload import Asked, make_workload
 from joulemark.workloads.models.catalogue import catalogue, needs_no_hub
 from joulemark.workloads.models.checkpoint import precision_of_config
-from joulemark.workloads.models.dummy import DUMMY_PRECISIONS
+from joulemark.workloads.models.dummy import dummy_precisions
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.models.generated import generated_quantizations
 from joulemark.workloads.models.resolve import local_config, resolve_model
@@ -214,12 +214,13 @@ def _dummy(
         return model, args, "dummy weights are for models from the hub, in vllm and sglang"
     if "quantization" in args or not needs_no_hub(model):
         return model, args, None
-    if quantization in DUMMY_PRECISIONS:
+    possible = dummy_precisions(model.name)
+    if quantization in possible:
         return model, args, None
     method = online_method(engine.name, quantization)
     if method is not None:
         return model, {**args, "quantization": method}, None
-    return model, args, f"dummy weights are made in {', '.join(DUMMY_PRECISIONS)}, not in {quantization}"
+    return model, args, f"dummy weights of {model.name} are made in {', '.join(possible)}, not in {quantization}"
 
 
 def _held(model: ModelRef, quantization: str, engine: KnownEngine) -> tuple[str | None, str]:

@@ -12,19 +12,9 @@ from typing import Any
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.models.catalogue import catalogue
 
-DUMMY_PRECISIONS = (
-    "bf16",
-    "fp16",
-    "f32",
-    "fp8-tensor",
-    "fp8-channel",
-    "fp8-block",
-    "fp8",
-    "int8-w8a8",
-    "w4a16",
-    "mxfp4",
-)
-"""Precisions that a configuration can ask for; others an engine makes while loading, or not at all."""
+_PRECISIONS = ("bf16", "fp16", "f32", "fp8", "fp8-tensor", "fp8-channel", "fp8-block", "int8-w8a8", "w4a16")
+_OF_EXPERTS = ("mxfp4",)
+"""Published only for experts of this one family, whose class reads it."""
 
 _CLASSES = {
     "llama": "LlamaForCausalLM",
@@ -61,6 +51,18 @@ _OF_FAMILY: dict[str, dict[str, Any]] = {
 }
 
 
+def dummy_precisions(name: str) -> tuple[str, ...]:
+    """Return the precisions that the configuration of ``name`` can ask for; others an engine makes, or not at all.
+
+    Empty for a model whose configuration is not known.
+    """
+    entry = catalogue().get(name)
+    family = entry.config.get("model_type") if entry is not None else None
+    if family not in _CLASSES:
+        return ()
+    return (*_PRECISIONS, *_OF_EXPERTS) if family == "gpt_oss" else _PRECISIONS
+
+
 def dummy_config(name: str, quantization: str) -> dict[str, Any]:
     """Return a new, complete ``config.json`` of the catalogue's model ``name`` with weights in ``quantization``.
 
@@ -70,8 +72,10 @@ def dummy_config(name: str, quantization: str) -> dict[str, Any]:
     family = str(entry.config.get("model_type")) if entry is not None else ""
     if entry is None or family not in _CLASSES:
         raise BadInput(f"the configuration of {name} is not known: dummy weights need a model of the catalogue")
-    if quantization not in DUMMY_PRECISIONS:
-        raise BadInput(f"dummy weights are made in {', '.join(DUMMY_PRECISIONS)}, not in {quantization}")
+    if quantization not in dummy_precisions(name):
+        raise BadInput(
+            f"dummy weights of {name} are made in {', '.join(dummy_precisions(name))}, not in {quantization}"
+        )
     dtype = {"fp16": "float16", "f32": "float32"}.get(quantization, "bfloat16")
     scheme = _scheme(quantization)
     return {
