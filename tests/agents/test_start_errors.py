@@ -1,6 +1,7 @@
 """Engines that do not start, ports that are taken, disks that are full: what the agent says of it."""
 
 import asyncio
+import os
 import socket
 import sys
 from pathlib import Path
@@ -150,3 +151,34 @@ def test_an_empty_segment_of_a_full_disk_is_not_kept(tmp_path):
     segment.touch()
     assert seal(Warehouse.at(tmp_path / "warehouse"), POWER, segment, "power/n/x.parquet") is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_memory():
+    """A control group with 64 MiB of memory: the file that takes a process into it."""
+    for place, limit in (
+        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+        (Path("/sys/fs/cgroup"), "memory.max"),
+    ):
+        group = place / f"joulemark-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text(str(64 << 20))
+            yield group / "cgroup.procs"
+            return
+        except OSError:
+            continue
+        finally:
+            group.rmdir()
+    pytest.skip("a control group for memory may not be made here")
+
+
+def test_an_engine_that_outgrows_its_memory_is_killed_by_the_kernel_and_that_is_said(tmp_path, small_memory):
+    text = f"import os\nopen({str(small_memory)!r}, 'w').write(str(os.getpid()))\nprint('loading', flush=True)\n"
+    text += "held = [bytearray(b'x' * (1 << 20)) for _ in range(512)]"
+    error, _ = failed_start(tmp_path, program(tmp_path, text))
+    assert error.failure_class == "out_of_memory"
+    assert "the kernel killed it for want of memory" in str(error)
