@@ -14,6 +14,7 @@ from joulemark.orchestrator.cli.check import check
 from joulemark.orchestrator.cli.compare import compare
 from joulemark.orchestrator.cli.leaderboard import leaderboard
 from joulemark.orchestrator.cli.plan import plan
+from joulemark.orchestrator.cli.publish import publish
 from joulemark.orchestrator.cli.run import run
 from joulemark.orchestrator.cli.sql import sql
 from joulemark.orchestrator.cli.status import status
@@ -57,7 +58,7 @@ def cli() -> None:
     """
 
 
-for command in (plan, run, status, sql, leaderboard, compare, check, verify):
+for command in (plan, run, status, sql, leaderboard, compare, check, publish, verify):
     cli.add_command(command)
 
 
