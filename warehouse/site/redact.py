@@ -24,7 +24,8 @@ _SHORTEST = 2
 _COMMON = frozenset({"root", "user", "ubuntu", "admin", "home", "shared", "runner", "cpu", "gpu", "node", "localhost"})
 _HOME = re.compile(r"/(?:home|Users|users)/([^/\s'\":,;()<>|\]}]+)")
 _PART = r"[^\s/'\",;:()<>|\[\]{}]+"
-_FILE = re.compile(rf"(?:file://)?(?<![\w.:/<>@-])(?:~[\w.-]*)?/(?:{_PART}/)+({_PART})?|~/(?:{_PART}/)*({_PART})?")
+_FILE = re.compile(rf"(?<![\w.:/<>@-])(?:~[\w.-]*)?/(?:{_PART}/)+({_PART})?|~/(?:{_PART}/)*({_PART})?")
+_LOCAL_URL = re.compile(r"\bfile://(?=/)", re.IGNORECASE)
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)\]}]+", re.IGNORECASE)
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*")
 _IPV4 = re.compile(r"(?<![\w.=-])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\w)")
@@ -65,7 +66,7 @@ class Redactor:
             return text
         if text in self.aliases:
             return self.aliases[text]
-        text = _URL.sub(_url, text)
+        text = _URL.sub(ADDRESS, _LOCAL_URL.sub("", text))
         text = _FILE.sub(_path, text)
         for pattern in (_EMAIL, _MAC, _DOMAIN):
             text = pattern.sub(ADDRESS, text)
@@ -142,14 +143,10 @@ def _holds_text(kind: pa.DataType) -> bool:
 
 
 def _path(match: re.Match[str]) -> str:
-    whole = match[0].removeprefix("file://").rstrip("/")
+    whole = match[0].rstrip("/")
     last = whole.rpartition("/")[2]
     # The last part of a home folder is its user's name.
     return PATH if _HOME.fullmatch(whole) or not last or "~" in last else f"{PATH}/{last}"
-
-
-def _url(match: re.Match[str]) -> str:
-    return match[0] if match[0].lower().startswith("file:") else ADDRESS
 
 
 def _address(match: re.Match[str]) -> str:

@@ -17,30 +17,34 @@ Row = dict[str, Any]
 _NAMES = {"string": "VARCHAR", "double": "DOUBLE", "float": "FLOAT", "bool": "BOOLEAN", "int16": "SMALLINT"}
 _NAMES |= {"int32": "INTEGER", "int64": "BIGINT", "timestamp[us, tz=UTC]": "TIMESTAMP"}
 
-RANKS = """\
--- rank ranges by cost at 0.20 a kWh, a PUE of 1.2 and 2.50 a GPU-hour, from intervals that do not overlap
+_RANKS = """\
+-- rank ranges by cost at {price} a kWh, a PUE of {pue} and {gpu_hour} a GPU-hour: intervals that do not overlap
 with priced as (
   select c.cell, c.boundary, c.fidelity, c.cost_per_million as cost,
     c.gpu_cost_per_million + c.electricity_cost_per_million * s.j_per_token_low / s.j_per_token as low,
-    c.gpu_cost_per_million + c.electricity_cost_per_million * s.j_per_token_high / s.j_per_token as high
-  from cost(2.5, 0.2, 1.2, false) c
+    c.gpu_cost_per_million + c.electricity_cost_per_million * s.j_per_token_high / s.j_per_token as high,
+    r.model, r.quantization, r.concurrency, r.input_lengths, r.output_lengths
+  from cost({gpu_hour}, {price}, {pue}, {includes_power}) c
   join cell_statistics s using (cell, boundary, fidelity)
+  join cell_results r using (cell, boundary, fidelity)
 )
-select r.model, r.quantization, r.concurrency, a.cost,
+select a.model, a.quantization, a.concurrency, a.cell, a.boundary, a.fidelity, a.cost,
   1 + count(*) filter (b.high < a.low) as rank_best,
   count(*) - count(*) filter (b.low > a.high) as rank_worst
 from priced a
-join priced b using (boundary, fidelity)
-join cell_results r on r.cell = a.cell and r.boundary = a.boundary and r.fidelity = a.fidelity
-join cell_results o on o.cell = b.cell and o.boundary = b.boundary and o.fidelity = b.fidelity
-  and o.input_lengths = r.input_lengths and o.output_lengths = r.output_lengths
+join priced b using (boundary, fidelity, input_lengths, output_lengths)
 group by all
 order by a.cost"""
-"""The page's own ranking, in SQL."""
+
+
+def ranks_by_cost(*, gpu_hour: float, price: float, pue: float, includes_power: bool) -> str:
+    """Return the query that ranks as the page does: by cost at these prices."""
+    return _RANKS.format(gpu_hour=gpu_hour, price=price, pue=pue, includes_power=str(includes_power).lower())
 
 
 def catalogue(contents: Contents, tables: list[Row], traces: list[Row]) -> Row:
     """Return what the page needs to know."""
+    ranks = ranks_by_cost(gpu_hour=2.5, price=0.2, pue=1.2, includes_power=False)
     return {
         "tables": tables,
         "traces": traces,
@@ -48,7 +52,7 @@ def catalogue(contents: Contents, tables: list[Row], traces: list[Row]) -> Row:
         "empty": {name: columns(name) for name in TRACES},
         "setup": [{"name": name, "sql": text} for name, text in _setup(contents)],
         "examples": [{"question": e.question, "sql": e.sql} for e in EXAMPLES]
-        + [{"question": "Rank ranges by cost, as the page makes them.", "sql": RANKS}],
+        + [{"question": "Rank ranges by cost, as the page makes them.", "sql": ranks}],
     }
 
 

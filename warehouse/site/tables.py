@@ -55,6 +55,7 @@ def arrow_stream(table: pa.Table) -> bytes:
     """Return a table as an Arrow stream for DuckDB in a browser: instants without a zone, for it knows none offline."""
     fields = [pa.field(f.name, _without_zone(f.type)) for f in table.schema]
     plain = table.cast(pa.schema(fields)).combine_chunks()
+    plain = pa.table([_clean(column) for column in plain.columns], schema=plain.schema)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, plain.schema) as stream:
         stream.write_table(plain)
@@ -78,6 +79,13 @@ def _cell(value: Any) -> str:
     for special in "\\|<>&`*_[]":
         text = text.replace(special, f"\\{special}")
     return text.replace("\n", " ")
+
+
+def _clean(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the column made anew where it has NULLs: what lies below them in memory is different every time."""
+    if not column.null_count and not pa.types.is_nested(column.type):
+        return column
+    return pa.chunked_array([pa.array(column.to_pylist(), column.type)], column.type)
 
 
 def _without_zone(kind: pa.DataType) -> pa.DataType:

@@ -3,7 +3,7 @@
 import type { Core, Row, Value } from "./data";
 import { el, svg, word, type Child } from "./dom";
 import type { Figures } from "./figures";
-import { money, range, short } from "./format";
+import { range, short } from "./format";
 import type { Standing } from "./ranking";
 
 export interface Line {
@@ -69,7 +69,7 @@ export function columns(scene: Scene): Column[] {
     figure(id, title, meaning, (line) => line.row[id] as number | null, first);
   const price = (id: string, title: string, meaning: string, value: (line: Line) => number | null, first = false): Column => ({
     ...figure(id, title, meaning, value, first),
-    show: (line) => money(value(line), scene.currency),
+    title: `${scene.currency} ${title}`,
   });
   return [
     {
@@ -95,7 +95,7 @@ export function columns(scene: Scene): Column[] {
     factor("quantization", "precision", "precision of the weights", true),
     {
       ...factor("engine", "engine", "engine and its exact version", true),
-      show: ({ row }) => el("span", {}, row.engine, " ", el("small", {}, row.engine_version)),
+      show: ({ row }) => el("span", {}, row.engine, " ", el("small", { class: "under" }, row.engine_version)),
     },
     {
       ...factor("accelerator", "accelerator", "what it runs on, and how many of them", true),
@@ -111,6 +111,22 @@ export function columns(scene: Scene): Column[] {
       value: (line) => line.figures.j,
       show: (line) => energy(line, scene),
     },
+    {
+      id: "measured",
+      title: "measured",
+      meaning: "boundary (what the energy contains) and fidelity (how the number arises)",
+      first: true,
+      value: ({ row }) => `${row.boundary}, ${row.fidelity}`,
+      show: ({ row }) =>
+        el(
+          "span",
+          {},
+          word(row.boundary, scene.words["boundaries"]?.[row.boundary]),
+          " ",
+          word(row.fidelity, scene.words["fidelities"]?.[row.fidelity], row.simulated ? "tag alarm" : "word"),
+        ),
+    },
+    { ...factor("grade", "grade", "how much measuring is behind the row", true), show: ({ row }) => word(row.grade, scene.words["grades"]?.[row.grade]) },
     figure("tokens_per_joule", "tokens/J", "output tokens per joule", (l) => l.figures.perJ),
     figure("tokens_per_s", "tokens/s", "output tokens per second, at your utilisation", (l) => l.figures.rate, true),
     figure("mean_w", "W", "mean power in the boundary, at your utilisation", (l) => l.figures.watts, true),
@@ -121,14 +137,14 @@ export function columns(scene: Scene): Column[] {
     latency("itl_p99_ms", "ITL p99 ms", "gap between tokens, 99th percentile of each trial", true),
     latency("e2e_p50_ms", "end to end p50 ms", "time to the last token, median of each trial"),
     figure("kwh_per_million", "kWh per M tokens", "electricity for a million output tokens, times your PUE", (l) => l.figures.kwh),
-    price("gpu_cost_per_million", "GPU cost per M", "GPU-hours for a million output tokens, at your price", (l) => l.figures.gpuCost),
-    price("power_cost_per_million", "power cost per M", "electricity for a million output tokens, at your price", (l) => l.figures.powerCost),
+    price("gpu_cost_per_million", "of GPU-hours per M tokens", "GPU-hours for a million output tokens, at your price", (l) => l.figures.gpuCost),
+    price("power_cost_per_million", "of power per M tokens", "electricity for a million output tokens, at your price", (l) => l.figures.powerCost),
     {
-      ...price("cost_per_million", "cost per M tokens", "GPU-hours and electricity for a million output tokens, at your prices", (l) => l.figures.cost, true),
+      ...price("cost_per_million", "per M tokens", "GPU-hours and electricity for a million output tokens, at your prices", (l) => l.figures.cost, true),
     },
     figure("tokens_per_money", `tokens per ${scene.currency}`, "output tokens for one unit of the currency", (l) => l.figures.perMoney),
     figure("j_per_response", "J per response", "tokens × attempts × J/token, and the tokens around it", (l) => l.figures.responseJ),
-    price("cost_per_response", "cost per response", "tokens × attempts × cost per token, and the tokens around it", (l) => l.figures.responseCost),
+    price("cost_per_response", "per response", "tokens × attempts × cost per token, and the tokens around it", (l) => l.figures.responseCost),
     figure("deployments", "deployments", "how many of these your power budget carries", (l) => l.figures.deployments),
     figure("site_tokens_per_s", "site tokens/s", "their output tokens per second together", (l) => l.figures.siteRate),
     figure("loaded_idle_w", "idle W", "mean power with the engine loaded and no requests", (l) => l.row.loaded_idle_w),
@@ -142,15 +158,8 @@ export function columns(scene: Scene): Column[] {
       value: ({ row }) => row["trials_valid"] ?? null,
       show: ({ row }) => trials(row),
     },
-    { ...factor("grade", "grade", "how much measuring is behind the row", true), show: ({ row }) => word(row.grade, scene.words["grades"]?.[row.grade]) },
-    {
-      ...factor("boundary", "boundary", "what the energy contains", true),
-      show: ({ row }) => word(row.boundary, scene.words["boundaries"]?.[row.boundary]),
-    },
-    {
-      ...factor("fidelity", "fidelity", "how the number arises", true),
-      show: ({ row }) => word(row.fidelity, scene.words["fidelities"]?.[row.fidelity], row.simulated ? "tag alarm" : "word"),
-    },
+    factor("boundary", "boundary", "what the energy contains"),
+    factor("fidelity", "fidelity", "how the number arises"),
     factor("kv_type", "KV cache", "type of the KV cache"),
     factor("engine_version", "version", "exact version of the engine"),
     factor("architecture", "architecture", "dense or mixture of experts"),

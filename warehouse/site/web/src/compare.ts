@@ -47,7 +47,7 @@ export function drawCompare(model: Model, state: State, change: Change): void {
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Factors side by side" }, factors(model, rows, state, name, change)),
     el("h2", {}, "Can they be told apart?"),
     el("ul", { class: "verdicts" }, ...pairs(rows).map(([i, j]) => verdict(rows[i]!, rows[j]!, name(i), name(j)))),
-    el("p", { class: "meaning" }, "Welch's test on the logarithms of the trials' J per output token, each pair by itself, as `joulemark compare` makes it. A sensor's gain error, common to all figures of a device, is not in it."),
+    el("p", { class: "meaning" }, "Welch's test on the logarithms of the trials' J per output token, each pair by itself, as ", el("code", {}, "joulemark compare"), " makes it. A sensor's gain error, common to all figures of a device, is not in it."),
   );
 }
 

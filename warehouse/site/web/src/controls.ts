@@ -49,6 +49,9 @@ export function makeControls(model: Model, state: () => State, change: Change): 
   const priced = [...new Set(model.rows.filter((row) => row.devices > 0).map((row) => row.accelerator))].sort();
   const gpus = priced.map((name) => gpuPrice(name, model.currency, state, change));
   const included = check("includesPower", "the GPU-hour includes electricity", state, change);
+  // Where nothing runs on an accelerator, its price is no question.
+  if (!priced.length) made[3]!.hidden = true;
+  if (matchMedia("(max-width: 46rem)").matches) need("assumptions").closest("details")!.open = false;
   need("assumptions").replaceChildren(
     group("Energy and money", made.slice(0, 4), priced.length ? included : null, ...gpus),
     group("Latency limits, ms", LATENCIES.map((name) => limit(name, state, change))),
@@ -74,7 +77,7 @@ function control(field: Field, state: () => State, change: Change): HTMLElement 
   if (field.slider) {
     const slide = el("input", { type: "range", id: `${id}-slider`, min: field.slider[0], max: field.slider[1], step: field.step, "aria-label": `${field.label} (slider)` });
     slide.addEventListener("input", () => set(slide.value));
-    parts.push(slide);
+    parts.splice(1, 0, slide);
   }
   return el("div", { class: "field", "data-field": field.name }, ...parts);
 }

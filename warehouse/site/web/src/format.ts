@@ -4,7 +4,7 @@ export function short(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
   if (size >= 1000) return Math.round(value).toLocaleString("en-US");
-  if (size !== 0 && size < 1e-3) return value.toExponential(2);
+  if (size !== 0 && size < 1e-4) return value.toExponential(2);
   return value.toPrecision(3).replace(/\.$/, "");
 }
 

@@ -4,6 +4,7 @@ import * as Plot from "@observablehq/plot";
 import uPlot from "uplot";
 import { el } from "./dom";
 import { short } from "./format";
+import { dark } from "./theme";
 
 export interface Point {
   x: number;
@@ -57,8 +58,14 @@ export interface Mark {
   to: number;
 }
 
-// Okabe and Ito's colours, told apart by most people with a colour vision deficiency.
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999"];
+// Okabe and Ito's colours, told apart by most people with a colour vision deficiency; lighter on a dark page.
+const ON_LIGHT = ["#0072b2", "#d55e00", "#008060", "#b8548f", "#b37a00", "#2d8fc4", "#6f6f6f"];
+const ON_DARK = ["#4da3e0", "#ff8c42", "#2fc79a", "#e39ac4", "#f0b93a", "#8fd0f7", "#b5b5b5"];
+
+function palette(i: number): string {
+  const colours = dark() ? ON_DARK : ON_LIGHT;
+  return colours[i % colours.length]!;
+}
 
 function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -70,7 +77,7 @@ function drawn(options: Plot.PlotOptions): Element {
   for (const style of made.querySelectorAll("style")) style.remove();
   // Lists of names that nobody announces are of no use to a screen reader: the label and the table say what is drawn.
   for (const part of made.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
-  const drawing = made instanceof SVGSVGElement ? made : made.querySelector("svg:last-of-type");
+  const drawing = made instanceof SVGSVGElement ? made : made.querySelector(":scope > svg");
   drawing?.setAttribute("role", "img");
   drawing?.setAttribute("aria-label", options.ariaLabel ?? "");
   return made;
@@ -78,6 +85,11 @@ function drawn(options: Plot.PlotOptions): Element {
 
 function width(): number {
   return Math.min(960, Math.max(320, document.documentElement.clientWidth - 48));
+}
+
+/** A tick as plain as it can be. */
+function tick(value: number): string {
+  return value < 1e-4 ? value.toExponential() : String(Number(value.toPrecision(3)));
 }
 
 function pareto(points: Point[], x: string, y: string): Element {
@@ -90,10 +102,11 @@ function pareto(points: Point[], x: string, y: string): Element {
     marginLeft: 64,
     marginBottom: 44,
     grid: true,
-    x: { type: "log", label: `${x} →`, tickFormat: short },
-    y: { type: "log", label: `↑ ${y}`, tickFormat: short },
-    color: { domain: names, range: names.map((_, i) => COLOURS[i % COLOURS.length]!), legend: names.length <= 12 },
-    symbol: { domain: names },
+    inset: 14,
+    x: { type: "log", label: `${x} →`, tickFormat: tick, ticks: 5 },
+    y: { type: "log", label: `↑ ${y}`, tickFormat: tick, ticks: 5 },
+    color: { domain: names, range: names.map((_, i) => palette(i)) },
+    symbol: { domain: names, legend: names.length <= 12 },
     marks: [
       Plot.line(front, { x: "x", y: "y", stroke: "currentColor", strokeOpacity: 0.5, curve: "step-after" }),
       Plot.ruleX(points.filter((p) => p.low !== null), { x: "x", y1: "low", y2: "high", stroke: "name", strokeOpacity: 0.6 }),
@@ -116,8 +129,8 @@ function phases(rows: Phase[]): Element {
     marginLeft: margin(names),
     x: { label: "W →", grid: true, zero: true },
     y: { label: null, domain: names },
-    color: { domain: order, range: [COLOURS[5]!, COLOURS[4]!, COLOURS[1]!], legend: true },
-    symbol: { domain: order },
+    color: { domain: order, range: [palette(5), palette(4), palette(1)] },
+    symbol: { domain: order, legend: true },
     marks: [Plot.dot(rows, { x: "w", y: "name", stroke: "phase", symbol: "phase", r: 5, strokeWidth: 2, title: (r: Phase) => `${r.phase}: ${short(r.w)} W` })],
   });
 }
@@ -129,12 +142,12 @@ function levers(pairs: Pair[]): Element {
     width: width(),
     height: 60 + 18 * rows.length,
     marginLeft: margin(rows.map((r) => r.row)),
-    x: { label: "ratio of J per token →", type: "log", grid: true, tickFormat: short },
+    x: { label: "ratio of J per token →", type: "log", grid: true, tickFormat: tick, nice: true },
     y: { label: null, domain: rows.map((r) => r.row) },
     marks: [
       Plot.ruleX([1], { stroke: "currentColor" }),
-      Plot.ruleY(rows.filter((r) => r.low !== null), { y: "row", x1: "low", x2: "high", stroke: COLOURS[0]! }),
-      Plot.dot(rows, { x: "ratio", y: "row", fill: (r: Pair) => (r.told ? COLOURS[0]! : "transparent"), stroke: COLOURS[0]!, r: 4.5, title: (r: Pair) => `${r.name}: ${short(r.ratio)}` }),
+      Plot.ruleY(rows.filter((r) => r.low !== null), { y: "row", x1: "low", x2: "high", stroke: palette(0) }),
+      Plot.dot(rows, { x: "ratio", y: "row", fill: (r: Pair) => (r.told ? palette(0) : "transparent"), stroke: palette(0), r: 4.5, title: (r: Pair) => `${r.name}: ${short(r.ratio)}` }),
     ],
   });
 }
@@ -148,7 +161,7 @@ function spread(points: Spread[]): Element {
     marginLeft: margin(names),
     x: { label: "ratio to the cell's mean over nodes →", grid: true },
     y: { label: null, domain: names },
-    marks: [Plot.ruleX([1], { stroke: "currentColor" }), Plot.dot(points, { x: "ratio", y: "name", stroke: COLOURS[0]!, r: 4.5, title: (p: Spread) => `${p.node}: ${p.ratio.toFixed(3)}` })],
+    marks: [Plot.ruleX([1], { stroke: "currentColor" }), Plot.dot(points, { x: "ratio", y: "name", stroke: palette(0), r: 4.5, title: (p: Spread) => `${p.node}: ${p.ratio.toFixed(3)}` })],
   });
 }
 
@@ -163,7 +176,7 @@ function ceilings(cells: Ceiling[]): Element {
     marginLeft: margin(names),
     x: { label: "load →", domain: loads, type: "band" },
     y: { label: null, domain: names, type: "band" },
-    color: { domain: active, range: active.map((_, i) => COLOURS[i % COLOURS.length]!), legend: true },
+    color: { domain: active, range: active.map((_, i) => palette(i)), legend: true },
     marks: [Plot.cell(cells, { x: "load", y: "name", fill: "active", inset: 1, title: (c: Ceiling) => `${c.active} (${c.trials} trials)` })],
   });
 }
@@ -179,15 +192,15 @@ function traces(place: HTMLElement, series: Series, marks: Mark[]): void {
     place.append(el("h4", {}, "Power, W"));
     const data = uPlot.join(power.map((l): uPlot.AlignedData => [l.t, l.w])) as uPlot.AlignedData;
     // More lines than colours of their own: a node with eight devices.
-    const lines = power.map((l, i) => ({ label: `${l.device} ${l.scope} (${l.meter})`, stroke: COLOURS[i % COLOURS.length]!, dash: i < COLOURS.length ? [] : [6, 3], width: 1.5, spanGaps: true, points: { show: false } }));
+    const lines = power.map((l, i) => ({ label: `${l.device} ${l.scope} (${l.meter})`, stroke: palette(i), dash: i < ON_LIGHT.length ? [] : [6, 3], width: 1.5, spanGaps: true, points: { show: false } }));
     chart(place, "Power over time", data, lines, scale, marks, sync);
     if (averaged) place.append(el("p", { class: "meaning" }, `Drawn are means over ${averaged} s; the records have every reading.`));
   }
   if (tokens) {
     place.append(el("h4", {}, "Output tokens per second"));
-    chart(place, "Tokens over time", [tokens.t, tokens.rate], [{ label: "tokens/s", stroke: COLOURS[2]!, width: 1.5, points: { show: false } }], scale, marks, sync);
+    chart(place, "Tokens over time", [tokens.t, tokens.rate], [{ label: "tokens/s", stroke: palette(2), width: 1.5, points: { show: false } }], scale, marks, sync);
     place.append(el("h4", {}, "Requests in flight"));
-    chart(place, "Requests in flight over time", [tokens.t, tokens.active], [{ label: "in flight", stroke: COLOURS[3]!, width: 1.5, points: { show: false } }], scale, marks, sync);
+    chart(place, "Requests in flight over time", [tokens.t, tokens.active], [{ label: "in flight", stroke: palette(3), width: 1.5, points: { show: false } }], scale, marks, sync);
   }
   place.append(el("p", { class: "meaning" }, "Seconds from the start of the window; the window is shaded, and so is the loaded idle before it. Each line is on its own node's clock."));
 }

@@ -29,7 +29,7 @@ function summary(shown: Shown, state: State): string {
   const over = shown.overLimits ? `; ${count(shown.overLimits, "row")} over your latency limits or without that figure` : "";
   const how = shown.published
     ? "Ranks are the published ones (Holm's test)."
-    : `Ranks under your assumptions, by ${state.metric === "energy" ? "energy per token" : "cost"}: intervals that do not overlap.`;
+    : `Ranks under your assumptions, by ${state.metric === "energy" ? "energy per token" : "cost"}: intervals that do not overlap, not corrected for the number of comparisons.`;
   return `${count(shown.count, "row")}${over}. ${how}`;
 }
 
