@@ -26,10 +26,15 @@ class Tab:
         self.page.goto(url)
         self.page.wait_for_selector(ready, state="attached", timeout=60_000)
 
+    def settle(self):
+        """Wait until all tables are drawn."""
+        self.page.wait_for_selector("html[data-settled]", state="attached")
+
     def values(self, column):
         """Return what a column of the table sorts by, by key of the row."""
         script = """column => Object.fromEntries([...document.querySelectorAll('#groups tr[data-key]')].map(
             row => [row.dataset.key, row.querySelector(`[data-column="${column}"]`)?.dataset.value]))"""
+        self.settle()
         found = self.page.evaluate(script, column)
         return {key: float(v) if v not in ("", None) else None for key, v in found.items()}
 
@@ -37,4 +42,5 @@ class Tab:
         """Return what a column of the table shows, by key of the row."""
         script = """column => Object.fromEntries([...document.querySelectorAll('#groups tr[data-key]')].map(
             row => [row.dataset.key, row.querySelector(`[data-column="${column}"]`).textContent]))"""
+        self.settle()
         return self.page.evaluate(script, column)

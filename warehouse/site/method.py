@@ -67,7 +67,7 @@ def method_html(contents: Contents, rows: list[Row]) -> str:
 def _own(rows: list[Row], contents: Contents) -> list[str]:
     """Return what limits this very publication."""
     found = []
-    single = sum(r["j_low"] is None for r in rows)
+    single = sum(r["half"] is None for r in rows)
     if single:
         found.append(
             f"{single} of {len(rows)} rows rest on one trial: they have no interval and are told apart from none."

@@ -58,9 +58,9 @@ def publish(connection: Connection, folder: Path, assets: Path, options: Options
     target.write(history.RECORD, _lines(record))
     about["digest"] = record["digest"]
     words = _words(contents)
-    target.script(
-        "data/core.js", "core", {"about": about, "rows": by_column(rows), "words": words, "prices": _prices(contents)}
-    )
+    first, more = by_column(rows)
+    target.script("data/core.js", "core", {"about": about, "rows": first, "words": words, "prices": _prices(contents)})
+    target.script("data/more.js", "more", more)
     target.script("data/failures.js", "failures", failures)
     for cell, document in cell_documents(contents):
         target.script(f"data/cells/{file_name(cell)}.js", f"cell:{cell}", document)

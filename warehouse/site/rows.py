@@ -7,14 +7,32 @@ from collections import defaultdict
 from typing import Any
 
 from joulemark.warehouse.build.cell_statistics import cluster
-from joulemark.warehouse.build.statistics import mean_of_logs
+from joulemark.warehouse.build.statistics import Mean, mean_of_logs
 from joulemark.warehouse.site.contents import Contents
 
 Row = dict[str, Any]
 Key = tuple[str, str, str]
 
-DIGITS = 9
+DIGITS = 8
 """Significant digits of a number in the page; the tables to download have all."""
+FIRST = (
+    *(
+        "cell",
+        "boundary",
+        "fidelity",
+        "grade",
+        "task",
+        "group",
+        "model",
+        "architecture",
+        "total_params",
+        "quantization",
+    ),
+    *("engine", "engine_version", "accelerator", "devices", "concurrency", "arrivals", "rate_per_s", "load_fraction"),
+    *("sweep", "simulated", "j", "half", "freedom", "output_tokens_per_s", "mean_w", "loaded_idle_w", "ttft_p99_ms"),
+    *("itl_p99_ms", "trials_valid", "trials_invalid", "trials_failed", "rank_best", "rank_worst", "ranked_rows"),
+)
+"""What the page shows at first, and filters and ranks by; it loads the other columns after it."""
 FACTORS = (
     *("model", "architecture", "total_params", "active_params", "quantization", "kv_type", "engine", "engine_version"),
     *("engine_args", "accelerator", "devices", "tensor", "pipeline", "data_parallel", "expert", "power_limit_w"),
@@ -31,12 +49,12 @@ RANKS = ("rank_best", "rank_worst", "ranked_rows")
 def leaderboard_rows(contents: Contents) -> list[Row]:
     """Return one row per cell, boundary and fidelity with valid trials, in the order of the view `leaderboard`.
 
-    ``j``, ``j_low`` and ``j_high`` are J per output token; ``log_error`` and ``freedom`` are the standard error of its
-    logarithm and that one's degrees of freedom; ``group`` are the rows that it is ranked with.
+    ``j`` is J per output token, ``half`` the half width of the 95 % interval of its logarithm (None under 2 trials),
+    ``freedom`` the degrees of freedom behind it; ``group`` are the rows that it is ranked with.
     """
     results = {_key(r): r for r in contents.rows("cell_results")}
     statistics = {_key(r): r for r in contents.rows("cell_statistics")}
-    errors = _errors(contents)
+    halves = _halves(contents)
     groups: dict[tuple[Any, ...], int] = {}
     rows = []
     for line in contents.rows("leaderboard"):
@@ -50,10 +68,8 @@ def leaderboard_rows(contents: Contents) -> list[Row]:
                 "task": task(result),
                 "group": groups.setdefault(group, len(groups)),
                 "j": statistic["j_per_token"],
-                "j_low": statistic["j_per_token_low"],
-                "j_high": statistic["j_per_token_high"],
-                "log_error": errors[key][0],
-                "freedom": errors[key][1],
+                "half": halves[key][0],
+                "freedom": halves[key][1],
                 "simulated": result["simulated"],
             }
         )
@@ -67,10 +83,13 @@ def task(result: Row) -> str:
     return f"{result['input_lengths']} tokens in, {result['output_lengths']} out"
 
 
-def by_column(rows: list[Row]) -> dict[str, Any]:
-    """Return rows as columns: of text the different words and each row's number in them, of numbers the list."""
-    names = list(rows[0]) if rows else []
-    return {name: _column([row[name] for row in rows]) for name in names}
+def by_column(rows: list[Row]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return rows as columns, those of ``FIRST`` and the others.
+
+    Of text, a column has the different words and each row's number in them, of numbers the list.
+    """
+    columns = {name: _column([row[name] for row in rows]) for name in rows[0]}
+    return {n: columns[n] for n in FIRST}, {n: c for n, c in columns.items() if n not in FIRST}
 
 
 def number(value: float | None) -> float | int | None:
@@ -95,8 +114,8 @@ def _key(row: Row) -> Key:
     return row["cell"], row["boundary"], row["fidelity"]
 
 
-def _errors(contents: Contents) -> dict[Key, tuple[float | None, int]]:
-    """Return standard error and degrees of freedom behind every row, as `compare` finds them."""
+def _halves(contents: Contents) -> dict[Key, tuple[float | None, int]]:
+    """Return half width and degrees of freedom of every row's logarithm, as `compare` finds them."""
     trials: dict[Key, list[Row]] = defaultdict(list)
     rows = contents.connection.duckdb.sql(
         "FROM trial_results SELECT cell, boundary, fidelity, nodes, start, j_per_output_token AS j "
@@ -105,4 +124,11 @@ def _errors(contents: Contents) -> dict[Key, tuple[float | None, int]]:
     for row in rows.to_arrow_table().to_pylist():
         trials[_key(row)].append(row)
     means = {k: mean_of_logs([t["j"] for t in v], [cluster(t) for t in v]) for k, v in trials.items()}
-    return {k: (m.error, m.freedom) for k, m in means.items()}
+    return {k: (_half(m), m.freedom) for k, m in means.items()}
+
+
+def _half(mean: Mean) -> float | None:
+    if mean.interval is None:
+        return None
+    low, high = mean.interval
+    return math.log(high / low) / 2

@@ -56,9 +56,8 @@ export interface Row {
   accelerator: string;
   devices: number;
   j: number;
-  j_low: number | null;
-  j_high: number | null;
-  log_error: number | null;
+  /** half width of the 95 % interval of the logarithm of j; null where there is one trial */
+  half: number | null;
   freedom: number;
   output_tokens_per_s: number;
   mean_w: number;
@@ -110,6 +109,11 @@ export function script(file: string): Promise<void> {
 export function now<T>(key: string): T {
   if (!arrived.has(key)) throw new Error(`data/${key}.js is not there`);
   return arrived.get(key) as T;
+}
+
+/** Give the rows the columns that are loaded after the first view. */
+export function extend(rows: Row[], columns: Core["rows"]): void {
+  rowsOf(columns).forEach((more, i) => Object.assign(rows[i]!, { ...more, index: i, key: rows[i]!.key }));
 }
 
 /** Columns back to rows. */

@@ -62,8 +62,9 @@ export function figures(row: Row, a: Assumptions): Figures {
   const rate = u === 1 ? busy : u * busy;
   const watts = u === 1 ? row.mean_w : idle === null ? null : u * row.mean_w + (1 - u) * idle;
   const j = u === 1 ? row.j : watts === null ? null : watts / rate;
-  const stretch = (bound: number | null): number | null => (bound === null || j === null ? null : j * (bound / row.j));
-  const [jLow, jHigh] = [stretch(row.j_low), stretch(row.j_high)];
+  const spread = row.half === null ? null : Math.exp(row.half);
+  const jLow = j === null || spread === null ? null : j / spread;
+  const jHigh = j === null || spread === null ? null : j * spread;
 
   const kwhOf = (joules: number | null) => (joules === null ? null : electricityKwh(joules * MILLION, row.boundary, a.pue));
   const hourPrice = Object.hasOwn(a.gpuHours, row.accelerator) ? a.gpuHours[row.accelerator]! : a.gpuHour;

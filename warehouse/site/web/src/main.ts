@@ -2,7 +2,7 @@
 
 import { drawCompare } from "./compare";
 import { makeControls, showControls } from "./controls";
-import { now, receive, rowsOf, type Core } from "./data";
+import { extend, load, now, receive, rowsOf, type Core } from "./data";
 import { drawCell, drawTrial } from "./detail";
 import { el, need } from "./dom";
 import { exportView } from "./exports";
@@ -87,10 +87,17 @@ function start(): void {
     draw();
   });
   // A print has all rows, not the first of them.
-  addEventListener("beforeprint", () => drawTables(model, model.show(state), { ...state, all: true }, change));
+  addEventListener("beforeprint", () => drawTables(model, model.show(state), { ...state, all: true }, change, true));
   addEventListener("afterprint", draw);
-  draw();
-  document.documentElement.dataset["ready"] = "1";
+  // At first sight nothing but the table as published is wanted; what an address may ask for can need all columns.
+  if (location.hash.length < 2) draw();
+  load<Core["rows"]>("more", "data/more.js")
+    .then((more) => {
+      extend(model.rows, more);
+      draw();
+      document.documentElement.dataset["ready"] = "1";
+    })
+    .catch((error: Error) => need("facts").append(el("span", { class: "error", role: "alert" }, ` ${error.message}`)));
 }
 
 function show(view: View): void {

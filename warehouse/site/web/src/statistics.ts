@@ -13,13 +13,18 @@ export const ERROR = 0.05;
 
 export function difference(a: Row, b: Row): Difference {
   const log = Math.log(a.j) - Math.log(b.j);
-  if (a.log_error === null || b.log_error === null) return { ratio: Math.exp(log), low: null, high: null, p: null };
-  const spread = Math.hypot(a.log_error, b.log_error);
-  const weights = a.log_error ** 4 / a.freedom + b.log_error ** 4 / b.freedom;
+  const [errorA, errorB] = [standardError(a), standardError(b)];
+  if (errorA === null || errorB === null) return { ratio: Math.exp(log), low: null, high: null, p: null };
+  const spread = Math.hypot(errorA, errorB);
+  const weights = errorA ** 4 / a.freedom + errorB ** 4 / b.freedom;
   const freedom = weights > 0 ? spread ** 4 / weights : Math.min(a.freedom, b.freedom);
   const half = quantile(1 - ERROR / 2, freedom) * spread;
   const t = spread > 0 ? Math.abs(log) / spread : log === 0 ? 0 : Infinity;
   return { ratio: Math.exp(log), low: Math.exp(log - half), high: Math.exp(log + half), p: 2 * upperTail(t, freedom) };
+}
+
+function standardError(row: Row): number | null {
+  return row.half === null ? null : row.half / quantile(1 - ERROR / 2, row.freedom);
 }
 
 /** P(T > t) of Student's t, t >= 0. */

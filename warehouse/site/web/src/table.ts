@@ -7,17 +7,67 @@ import type { Group, Model, Shown } from "./model";
 import { MOST_COMPARED, type State } from "./state";
 
 /** Rows of a group that are shown at once; the button below shows all. */
-export const PAGE = 50;
+export const PAGE = 30;
 
 export type Change = (changes: Partial<State>) => void;
 
-export function drawTables(model: Model, shown: Shown, state: State, change: Change): void {
+/** Rows that are drawn before the browser shows anything; tables further down follow, one at a time. */
+const AT_ONCE = 30;
+const NEAR_PX = 300;
+
+let turn = 0;
+const sections = new Map<number, Section>();
+
+interface Section {
+  element: HTMLElement;
+  title: HTMLElement;
+  meaning: HTMLElement;
+  scroller: HTMLElement;
+  table: HTMLTableElement;
+  more: HTMLElement;
+}
+
+/** Draw what is in sight now and the rest after it, or `whole`, all of it now. */
+export function drawTables(model: Model, shown: Shown, state: State, change: Change, whole = false): void {
+  const mine = ++turn;
   const place = need("groups");
-  const focus = focused();
-  place.replaceChildren(...shown.groups.map((group) => section(model, group, shown, state, change)));
-  if (!shown.groups.length) place.append(el("p", { class: "empty" }, "No row keeps these limits and filters."));
-  if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
+  const root = document.documentElement;
+  delete root.dataset["settled"];
   need("count").textContent = summary(shown, state);
+  const wanted = shown.groups.map((group) => section(group));
+  arrange(place, wanted.length ? wanted.map((s) => s.element) : [el("p", { class: "empty" }, "No row keeps these limits and filters.")]);
+  const draw = (i: number) => {
+    const focus = focused();
+    update(wanted[i]!, model, shown.groups[i]!, shown, state, change);
+    if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
+  };
+  const later: number[] = [];
+  let rows = 0;
+  const sight = whole ? [] : shown.groups.map((_, i) => inSight(wanted[i]!.element));
+  shown.groups.forEach((group, i) => {
+    if (!whole && (rows >= AT_ONCE || !sight[i])) return void later.push(i);
+    rows += state.all ? group.lines.length : Math.min(PAGE, group.lines.length);
+    draw(i);
+  });
+  const next = () => {
+    if (mine !== turn) return;
+    const i = later.shift();
+    if (i === undefined) return void (root.dataset["settled"] = "1");
+    draw(i);
+    setTimeout(next);
+  };
+  if (later.length) setTimeout(next);
+  else next();
+}
+
+function inSight(element: HTMLElement): boolean {
+  const { top, bottom } = element.getBoundingClientRect();
+  return top < innerHeight + NEAR_PX && bottom > -NEAR_PX;
+}
+
+function arrange(place: HTMLElement, wanted: HTMLElement[]): void {
+  const same = place.children.length === wanted.length && wanted.every((element, i) => place.children[i] === element);
+  if (!same) place.replaceChildren(...wanted);
 }
 
 function focused(): string {
@@ -33,23 +83,30 @@ function summary(shown: Shown, state: State): string {
   return `${count(shown.count, "row")}${over}. ${how}`;
 }
 
-function section(model: Model, group: Group, shown: Shown, state: State, change: Change): HTMLElement {
+function section(group: Group): Section {
+  const known = sections.get(group.id);
+  if (known) return known;
+  const title = el("h2");
+  const meaning = el("p", { class: "meaning" });
+  const table = el("table");
+  const scroller = el("div", { class: "scroll", tabindex: 0, role: "region" }, table);
+  const more = el("p");
+  const made = { title, meaning, table, scroller, more, element: el("section", { class: "group" }, title, meaning, scroller, more) };
+  sections.set(group.id, made);
+  return made;
+}
+
+function update(part: Section, model: Model, group: Group, shown: Shown, state: State, change: Change): void {
   const { words } = model.core;
   const title = `${group.boundary}, ${group.fidelity}: ${group.task}`;
   const lines = state.all ? group.lines : group.lines.slice(0, PAGE);
-  const more = group.lines.length - lines.length;
-  return el(
-    "section",
-    { class: "group", "aria-label": title },
-    el("h2", {}, title),
-    el("p", { class: "meaning" }, `${words["boundaries"]?.[group.boundary] ?? ""}; ${words["fidelities"]?.[group.fidelity] ?? ""}.`),
-    el(
-      "div",
-      { class: "scroll", tabindex: 0, role: "region", "aria-label": `Table: ${title}` },
-      el("table", {}, el("caption", { class: "unseen" }, title), head(group, shown.columns, state, change), body(lines, shown.columns, state, change)),
-    ),
-    more > 0 ? el("button", { class: "more", click: () => change({ all: true }) }, `Show all ${group.lines.length} rows`) : null,
-  );
+  part.element.setAttribute("aria-label", title);
+  part.title.textContent = title;
+  part.meaning.textContent = `${words["boundaries"]?.[group.boundary] ?? ""}; ${words["fidelities"]?.[group.fidelity] ?? ""}.`;
+  part.scroller.setAttribute("aria-label", `Table: ${title}`);
+  part.table.replaceChildren(el("caption", { class: "unseen" }, title), head(group, shown.columns, state, change), body(lines, shown.columns, state, change));
+  const rest = group.lines.length > lines.length;
+  part.more.replaceChildren(rest ? el("button", { class: "more", click: () => change({ all: true }) }, `Show all ${group.lines.length} rows`) : "");
 }
 
 function head(group: Group, columns: Column[], state: State, change: Change): HTMLElement {
