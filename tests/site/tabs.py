@@ -26,6 +26,10 @@ class Tab:
         self.page.goto(url)
         self.page.wait_for_selector(ready, state="attached", timeout=60_000)
 
+    def loaded(self):
+        """Wait until nothing is being loaded."""
+        self.page.locator("main [role=status]", has_text="loading").wait_for(state="detached")
+
     def settle(self):
         """Wait until all tables are drawn."""
         self.page.wait_for_selector("html[data-settled]", state="attached")

@@ -36,7 +36,7 @@ def test_axe_finds_nothing(tab, address, axe, connection, theme, width):
     found = {}
     for view in views:
         tab.go(f"{address}/index.html#{view}")
-        tab.page.wait_for_function("!document.querySelector('main').innerText.includes('loading')")
+        tab.loaded()
         tab.page.wait_for_timeout(300)
         tab.page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
         found[view] = serious(tab, axe)

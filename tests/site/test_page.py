@@ -45,7 +45,7 @@ def test_hostile_names_stay_text(tab, address, connection):
     views += [urlencode([("view", "compare"), ("compare", key), ("compare", next(iter(tab.texts("rank"))))])]
     for view in views:
         tab.go(f"{address}/index.html#{view}")
-        tab.page.wait_for_function("!document.querySelector('main').innerText.includes('loading')")
+        tab.loaded()
         assert tab.page.locator("main img, main b[onclick], main i, main script").count() == 0
     tab.go(f"{address}/index.html#{urlencode({'f.model': HOSTILE, 'f.sweep': SCRIPT, 'search': '<img'})}")
     assert list(tab.texts("rank")) == [key]
@@ -107,8 +107,8 @@ def test_limits_leave_rows_out_and_rank_the_rest(tab, address, connection):
 
 def test_best_configuration_per_model(tab, address, connection):
     tab.go(f"{address}/index.html#best=1")
-    query = """from leaderboard where fidelity <> 'simulated'
-        select arg_min(cell, j_per_token) as cell group by model, boundary, fidelity, input_tokens, output_tokens"""
+    query = """select arg_min(cell, j_per_token) as cell from leaderboard where fidelity <> 'simulated'
+        group by model, boundary, fidelity, input_tokens, output_tokens"""
     assert {k.split(".")[0] for k in tab.texts("rank")} == set(connection.sql(query)["cell"].to_pylist())
 
 

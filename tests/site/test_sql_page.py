@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from urllib.parse import urlencode
 
 import pytest
@@ -21,10 +22,7 @@ def answer(tab, query):
     """Run a query; return its rows as texts."""
     tab.page.locator("#query").fill(query)
     tab.page.locator("#run").click()
-    tab.page.wait_for_function(
-        "document.querySelector('#result table, #result .error')",
-        timeout=60_000,
-    )
+    tab.page.locator("#result :is(table, .error)").wait_for(timeout=60_000)
     error = tab.page.locator("#result .error")
     assert error.count() == 0, error.inner_text()
     heads = tab.page.locator("#result thead th").all_inner_texts()
@@ -41,8 +39,8 @@ def same(mine, theirs):
     if isinstance(theirs, bool):
         return mine == str(theirs).lower()
     if isinstance(theirs, (int, float)):
-        return float(mine) == pytest.approx(theirs, rel=1e-9)
-    return json.loads(mine) == theirs
+        return mine != "NULL" and math.isclose(float(mine), theirs, rel_tol=1e-9)
+    return mine != "NULL" and json.loads(mine) == theirs
 
 
 def _instant(text):
@@ -86,6 +84,8 @@ def opened(chromium, address):
 
 @pytest.mark.parametrize("query", QUERIES, ids=range(len(QUERIES)))
 def test_answers_are_equal(opened, connection, query, tmp_path):
+    # Which rows a limit keeps depends on ties.
+    query = query.removesuffix("\nlimit 20")
     rows = wanted(connection, query, tmp_path)
     rows = [r for r in rows if "made-by-simulator" not in r.values() and r.get("fidelity") != "simulated"]
     heads, cells = answer(opened, query)
@@ -93,7 +93,7 @@ def test_answers_are_equal(opened, connection, query, tmp_path):
     rows = [r for r in rows if r.get("trial", next(iter(published))) in published]
     assert heads == list(rows[0])
     shown = sorted(cells, key=str)
-    if "limit" not in query:
+    if "latest" not in query:
         assert len(shown) == min(len(rows), 500)
     by_first = [[redacted(v) for v in r.values()] for r in rows]
     unmatched = [c for c in cells if not any(all(map(same, c, r)) for r in by_first)]
@@ -106,8 +106,7 @@ def test_nothing_can_reach_out(opened):
     opened.page.locator("#query").fill("select * from 'https://example.com/x.csv'")
     opened.page.locator("#run").click()
     opened.page.locator("#result .error").wait_for(timeout=30_000)
-    assert not any("example.com" in w for w in opened.wrong if w.startswith("http"))
-    opened.wrong.clear()
+    assert opened.wrong == []
 
 
 def test_a_mistake_is_said(opened):

@@ -52,7 +52,7 @@ def method_html(contents: Contents, rows: list[Row]) -> str:
         '<h2 id="how">How figures come about</h2>',
         prose(about),
         "<h3>Under your assumptions</h3>",
-        table(("what", "definition"), list(ASSUMPTIONS)),
+        table("Definitions", ("what", "definition"), ASSUMPTIONS),
         '<h2 id="limitations">Limitations</h2>',
         "<ul>" + "".join(f"<li>{inline(text)}</li>" for text in (*_own(rows, contents), *GENERAL)) + "</ul>",
         '<h2 id="words">Words</h2>',
@@ -104,7 +104,10 @@ def _words() -> list[str]:
     return [
         part
         for title, words in groups.items()
-        for part in (f"<h3>{escape(title)}</h3>", table(("word", "meaning"), [(f"`{w}`", m) for w, m in words.items()]))
+        for part in (
+            f"<h3>{escape(title)}</h3>",
+            table(title, ("word", "meaning"), [(f"`{w}`", m) for w, m in words.items()]),
+        )
     ]
 
 
@@ -120,7 +123,7 @@ def _tables(contents: Contents) -> list[str]:
             parts += [
                 f"<h3>{dataset.name}</h3>",
                 prose(f"One row is {dataset.row}."),
-                table(("column", "meaning"), rows),
+                table(f"columns of {dataset.name}", ("column", "meaning"), rows),
             ]
     return parts
 
@@ -128,4 +131,9 @@ def _tables(contents: Contents) -> list[str]:
 def _view(doc: ViewDoc) -> list[str]:
     rows = [(f"`{c.name}`", c.unit, c.meaning) for c in doc.columns]
     call = f"<p>Call it as <code>{escape(doc.call)}</code>.</p>" if doc.call else ""
-    return [f"<h3>{doc.name}</h3>", prose(doc.text), call, table(("column", "unit", "meaning"), rows)]
+    return [
+        f"<h3>{doc.name}</h3>",
+        prose(doc.text),
+        call,
+        table(f"columns of {doc.name}", ("column", "unit", "meaning"), rows),
+    ]

@@ -14,7 +14,7 @@ POLICY = (
 """What a page may do: run our scripts, use our style, and ask no host for anything."""
 SQL_POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'"
+    "connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; object-src 'none'"
 )
 """The page with the database may compile it, and fetch the tables from its own host."""
 
@@ -49,10 +49,10 @@ def inline(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
 
 
-def table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def table(label: str, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Return a table whose cells are text with `code` in it."""
     head = "".join(f'<th scope="col">{inline(h)}</th>' for h in heads)
     body = "".join("<tr>" + "".join(f"<td>{inline(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
     # A table can be wider than a phone.
-    opening = '<div class="scroll" tabindex="0" role="region" aria-label="table">'
+    opening = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
     return f"{opening}<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>"

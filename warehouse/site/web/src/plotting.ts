@@ -55,7 +55,7 @@ function pareto(model: Model, shown: Shown, id: number, state: State, change: Ch
   const what = state.metric === "energy" ? "J per output token" : `${model.currency} per million output tokens`;
   const select = el("select", { id: `x-${id}`, change: () => change({ x: select.value }) }, ...LATENCIES.map((name) => el("option", { value: name, selected: name === state.x }, name.replaceAll("_", " "))));
   const table = scroll(
-    "Points of the plot",
+    `Points: ${group.boundary}, ${group.fidelity}, ${group.task}`,
     ["row", "setting", state.x.replaceAll("_", " "), what, "on the front"],
     points.map((p) => [p.name, p.detail, short(p.x), short(p.y), p.front ? "yes" : "no"]),
   );
