@@ -9,12 +9,17 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 
 from joulemark.agents.client.job import Progress
 from joulemark.agents.clock import NodeClock
-from joulemark.agents.devices import HeldDevices, held_devices
+from joulemark.agents.devices import HeldDevices, endpoint_devices, held_devices
+from joulemark.agents.engines.endpoint import EndpointHost
+from joulemark.agents.engines.gpu_memory import GpuMemory
 from joulemark.agents.engines.host import EngineHost, StartError
 from joulemark.agents.engines.leftovers import end_leftovers
+from joulemark.agents.engines.serving import Serving
+from joulemark.agents.engines.start_time import start_timeout_s
 from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.home import joulemark_home
 from joulemark.agents.http import free_port
@@ -32,8 +37,10 @@ from joulemark.agents.orders import (
 )
 from joulemark.agents.power import PowerTrace
 from joulemark.agents.power_limits import PowerLimits
+from joulemark.agents.secrets import Secrets
 from joulemark.agents.trial import TrialRun, settle
 from joulemark.warehouse.errors import BadInput, EngineError, MissingTool
+from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.schema.nodes import NODES
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
 from joulemark.warehouse.store.layout import LOGS, segment_file
@@ -42,6 +49,8 @@ from joulemark.warehouse.store.parquet import write_table
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.catalogue import engine_named, environment_set
+from joulemark.workloads.engines.endpoint import Endpoint
+from joulemark.workloads.models.catalogue import stored_precision
 
 LEASE_CHECK_S = 1.0
 
@@ -70,13 +79,16 @@ class NodeAgent:
         self.ended_leftovers = end_leftovers(self.folder / "starts")
         self.limits = PowerLimits(self.folder / "limits", self.clock.boot)
         self._limit_warnings = self.limits.restore()
+        self._memory = GpuMemory()
+        self._keys: list[str] = []
         self.power = PowerTrace.start(config, self.folder, self.warehouse)
         self._doing = AgentProgress("idle")
-        self._host: EngineHost | None = None
+        self._host: Serving | None = None
         self._part: NodePart | None = None
         self._held = HeldDevices(("cpu",))
         self._cold_idle: Interval | None = None
         self._trial: TrialRun | None = None
+        self._highest_rates: dict[str, float] = {}
         self._renewed = time.monotonic()
         self._closed = threading.Event()
         self._interrupted = threading.Event()
@@ -124,20 +136,36 @@ class NodeAgent:
 
     def _bring_up(self, order: StartOrder) -> EngineRecord:
         deployment = order.deployment
+        if deployment.engine.name == Endpoint.name:
+            return self._reach(order)
         interpreter, model_path = self._prepare(deployment)
+        self._memory.wait_returned(self._held.uuids, self._say)
         if self._cold_idle is None:
             self._cold_idle = self._idle("measuring idle power without an engine", order.idle_s)
         if deployment.power_limit_w is not None:
             self._limit(deployment.power_limit_w)
         self._host = self._start(order, interpreter, model_path)
-        self.power.sampler.watch(self._host.process.pid)
+        return self._ready(order, self._cold_idle)
+
+    def _reach(self, order: StartOrder) -> EngineRecord:
+        """Use a server that runs already: there is no idle power without it."""
+        place = self.config.endpoints[order.deployment.engine.version]
+        host = self._host = EndpointHost.start(order.deployment, place, self._say)
+        nvml = self.power.sampler.meters.get("nvml", {})
+        self._held = endpoint_devices(place, host.process.pid, order.deployment, nvml)
+        return self._ready(order, None)
+
+    def _ready(self, order: StartOrder, cold_idle: Interval | None) -> EngineRecord:
+        assert self._host is not None
+        deployment, pid = order.deployment, self._host.process.pid
+        self.power.sampler.watch(*((pid,) if pid is not None else ()))
         loaded_idle = self._idle(f"measuring idle power of {deployment.engine.name}", order.idle_s)
         self._part = NodePart(
             node=self.config.node,
             boot=self.clock.boot,
             devices=self._held.uuids,
             accelerator=deployment.accelerator,
-            cold_idle=self._cold_idle,
+            cold_idle=cold_idle,
             loaded_idle=loaded_idle,
         )
         return self._host.record
@@ -147,13 +175,24 @@ class NodeAgent:
         assert self._host is not None
         assert self._part is not None
         self._doing = AgentProgress("starting the load")
+        # The highest rate is found once for each engine start and workload, whatever the fractions of it.
+        asked = content_id(replace(order.cell.workload, load=None).factors)
         self._trial = TrialRun(
-            order, self._host, self.clock, self.config.node, self.power.spool, self.warehouse, self._note
+            order,
+            self._host,
+            self.clock,
+            self.config.node,
+            self.power.spool,
+            self.warehouse,
+            self._note,
+            self._highest_rates.get(asked),
         )
         if self._interrupted.is_set():
             self._trial.interrupt()
         try:
             result = self._trial.run(self._part, self.power.seal)
+            if self._trial.highest_rate_per_s is not None:
+                self._highest_rates[asked] = self._trial.highest_rate_per_s
             return replace(result, reasons=(*result.reasons, *self._held.reasons))
         finally:
             self._trial = None
@@ -162,6 +201,7 @@ class NodeAgent:
     def stop_engine(self) -> None:
         """End the engine, if one runs, keep its log in the warehouse, put power limits back."""
         host, self._host = self._host, None
+        self._highest_rates.clear()
         if host is None:
             self._unlimit()
             return
@@ -195,32 +235,42 @@ class NodeAgent:
             wanted = environment_set(name, deployment.engine.version, deployment.on_cpu)
             interpreter = ensure_environment(wanted, self.home, self._say)
         self._say(f"preparing {deployment.model.name} in {deployment.quantization}")
-        weights_format = engine_named(name).weights_format
-        return interpreter, str(prepare_model(deployment.model, deployment.quantization, weights_format, self.home))
+        weights_format, precision = engine_named(name).weights_format, stored_precision(deployment)
+        return interpreter, str(prepare_model(deployment.model, precision, weights_format, self.home))
 
     def _start(self, order: StartOrder, interpreter: Path, model_path: str) -> EngineHost:
         deployment = order.deployment
         cpus = tuple(sorted(os.sched_getaffinity(0)))
+        # One logical CPU stays free for the load client and the sampler, where each rank of the engine still has one.
+        spare = 1 if len(cpus) > deployment.parallel.devices else 0
         facts = StartFacts(
             model_path=model_path,
             port=free_port(),
             slots=order.slots,
             context_tokens=order.context_tokens,
-            # One logical CPU stays free for the load client and the sampler.
             threads=max(1, len(cpus) - 1),
-            cpus=cpus[1:] or cpus,
+            cpus=cpus[spare:],
+            api_key=self._new_key() if engine_named(deployment.engine.name).api.takes_key else None,
         )
         # CUDA's own order of devices may differ from NVML's, which is that of the PCI bus.
         variables = {"CUDA_VISIBLE_DEVICES": ",".join(order.devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         self._say(f"starting {deployment.engine.name} with {deployment.model.name} in {deployment.quantization}")
-        return EngineHost.start(
-            engine_named(deployment.engine.name), deployment, facts, interpreter, self.folder, variables, self._say
-        )
+        engine = engine_named(deployment.engine.name)
+        timeout_s = start_timeout_s(engine.ready_timeout_s, model_path, order.weight_bytes)
+        return EngineHost.start(engine, deployment, facts, interpreter, self.folder, variables, self._say, timeout_s)
+
+    def _new_key(self) -> str:
+        """Return a key for one start: the engine listens on loopback, and other users of the node do too."""
+        key = token_hex(16)
+        self._keys.append(key)
+        return key
 
     def _keep_logs(self) -> None:
-        """Move the engines' own output into the warehouse."""
+        """Move the engines' own output into the warehouse, without what is secret."""
+        secrets = Secrets.here(*self._keys)
         for log in (self.folder / LOGS).glob("*.log"):
-            self.warehouse.write(f"{LOGS}/{log.name}", log.read_bytes())
+            text = secrets.hide(log.read_bytes().decode(errors="replace"))
+            self.warehouse.write(f"{LOGS}/{log.name}", text.encode())
             log.unlink()
 
     def _limit(self, limit_w: int) -> None:

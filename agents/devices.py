@@ -6,6 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+
+from joulemark.agents.meters.nvml import api
+from joulemark.agents.meters.nvml.api import NvmlError
+from joulemark.agents.meters.nvml.gpus import Gpus
+from joulemark.warehouse.errors import EngineError
+from joulemark.workloads.cell import Deployment
+from joulemark.workloads.engines.endpoint import EndpointPlace
+
 
 @dataclass(frozen=True)
 class HeldDevices:
@@ -31,6 +40,47 @@ def held_devices(devices: tuple[str, ...], nvml: Mapping[str, Any]) -> HeldDevic
     if any(first in uuids and not set(gpus) <= set(uuids) for first, gpus in modules.items()):
         reasons.append("node_not_filled")
     return HeldDevices(uuids, tuple(reasons))
+
+
+def endpoint_devices(
+    place: EndpointPlace, pid: int | None, deployment: Deployment, nvml: Mapping[str, Any]
+) -> HeldDevices:
+    """Return the boards that a server which runs already works on: those that are named, else those that its tree uses.
+
+    Raises EngineError where neither gives as many as the cell says.
+    """
+    if deployment.on_cpu:
+        return HeldDevices(("cpu",))
+    wanted = deployment.parallel.devices
+    held = held_devices(place.devices or _used_by(pid), nvml)
+    if held.uuids == ("cpu",) or len(held.uuids) != wanted:
+        seen = "none" if held.uuids == ("cpu",) else ", ".join(held.uuids)
+        raise EngineError(
+            f"the cell says that {place.url} runs on {wanted} x {deployment.accelerator}, and what is seen of it is "
+            f"{seen}: run joulemark on its node, and name its GPUs as `devices:` of the endpoint where it runs in a "
+            "container",
+            "unsupported",
+        )
+    return held
+
+
+def _used_by(pid: int | None) -> tuple[str, ...]:
+    """Return the UUIDs of the boards that a process or one below it has a compute context on."""
+    if pid is None:
+        return ()
+    try:
+        tree = {pid, *(p.pid for p in psutil.Process(pid).children(recursive=True))}
+        gpus = Gpus.found()
+    except (psutil.Error, NvmlError):
+        return ()
+    if gpus is None:
+        return ()
+    try:
+        return tuple(uuid for uuid, gpu in gpus.gpus.items() if tree & set(gpus.use(gpu, api.processes)))
+    except NvmlError:
+        return ()
+    finally:
+        gpus.close()
 
 
 def _board(device: str, boards: list[str], mig: Mapping[str, list[str]]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from joulemark.warehouse.schema.trial import ClientHealth, EngineRecord, NodePart, Trace
 from joulemark.workloads.cell import Cell, Deployment
+from joulemark.workloads.engines.endpoint import EndpointPlace
 from joulemark.workloads.meters import MeterSource
 from joulemark.workloads.traffic.tables import Tables
 
@@ -15,7 +16,8 @@ from joulemark.workloads.traffic.tables import Tables
 class AgentConfig:
     """Who the agent is and whom it serves.
 
-    ``environments`` maps engines to prepared ones that the user named. ``meters`` are those of the site file, of which
+    ``environments`` maps engines to prepared ones that the user named, ``endpoints`` the versions that are declared of
+    servers that run already to where they are. ``meters`` are those of the site file, of which
     the node takes what is for it; ``window_s`` is the shortest window that they must do for.
     """
 
@@ -25,19 +27,24 @@ class AgentConfig:
     lease_s: float = 60.0
     cpu_watts: tuple[float, float] | None = None
     environments: dict[str, str] = field(default_factory=dict)
+    endpoints: dict[str, EndpointPlace] = field(default_factory=dict)
     meters: tuple[MeterSource, ...] = ()
     window_s: float | None = None
 
 
 @dataclass(frozen=True)
 class StartOrder:
-    """Start an engine. ``devices`` are GPU indexes or UUIDs as CUDA takes them; empty on the CPU."""
+    """Start an engine. ``devices`` are GPU indexes or UUIDs as CUDA takes them; empty on the CPU.
+
+    ``weight_bytes`` is about how much it has to read, None where that is not known.
+    """
 
     deployment: Deployment
     slots: int
     context_tokens: int
     devices: tuple[str, ...] = ()
     idle_s: float = 2.0
+    weight_bytes: float | None = None
 
 
 @dataclass(frozen=True)

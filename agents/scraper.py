@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from joulemark.agents.clock import NodeClock
-from joulemark.agents.engines.host import EngineHost
+from joulemark.agents.engines.serving import Serving
 from joulemark.agents.prometheus import summed
 from joulemark.agents.spool.segment import SegmentWriter
 from joulemark.warehouse.schema.traces import ENGINE_STATE
@@ -22,7 +22,7 @@ COUNTS = tuple(c.name for c in ENGINE_STATE.columns if c.type == pa.int64())
 class Scraper:
     """A thread that writes ``engine_state`` rows of one trial."""
 
-    host: EngineHost
+    host: Serving
     trial: str
     node: str
     spool: Path

@@ -17,28 +17,44 @@ _BOARD = re.compile(r"\w+\s+([A-Z]+[0-9]+[A-Z0-9]*)")
 
 @dataclass(frozen=True)
 class Node:
-    """One living node. ``accelerator`` is the label of its GPUs, None where it has none."""
+    """One living node. ``accelerator`` is the label of its GPUs, None where it has none.
+
+    ``memory_bytes`` is the memory of one of its GPUs, None where that is not known (Ray does not tell).
+    """
 
     node: str
     ray_id: str
     gpus: int
     accelerator: str | None
+    memory_bytes: int | None = None
 
 
 def this_machine() -> Node:
     """Return this machine as the single node that a local Ray would have."""
     gpus = Gpus.found()
     boards = [g.name for g in gpus.gpus.values()] if gpus is not None else []
+    memory_bytes = gpus.memory_bytes() if gpus is not None else None
     if gpus is not None:
         gpus.close()
     found = _BOARD.match(boards[0]) if boards else None
-    return Node(socket.gethostname(), "", len(boards), found[1] if found else None)
+    return Node(socket.gethostname(), "", len(boards), found[1] if found else None, memory_bytes)
 
 
 def accelerator_for_any(nodes: Sequence[Node]) -> str:
     """Return what ``accelerator: any`` stands for here: the most frequent GPU, or the CPU where there is none."""
     labels = Counter(n.accelerator for n in nodes if n.accelerator is not None)
     return labels.most_common(1)[0][0] if labels else "cpu"
+
+
+def memory_of_accelerators(nodes: Sequence[Node]) -> dict[str, int]:
+    """Return the memory of one GPU by label, where every node with such GPUs tells; the largest where they differ."""
+    found: dict[str, int] = {}
+    for label in {n.accelerator for n in nodes if n.accelerator is not None}:
+        sizes = [n.memory_bytes for n in nodes if n.accelerator == label]
+        known = [size for size in sizes if size is not None]
+        if len(known) == len(sizes):
+            found[label] = max(known)
+    return found
 
 
 def suits(deployment: Deployment, node: Node) -> bool:

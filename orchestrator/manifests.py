@@ -9,6 +9,7 @@ from joulemark.agents.orders import NodeFacts, StartResult, TrialResult
 from joulemark.orchestrator.plan import Wanted
 from joulemark.warehouse.schema.identity import device_set_id, trial_id
 from joulemark.warehouse.schema.trial import EngineRecord, NodePart, TrialManifest
+from joulemark.workloads.models.catalogue import licence_of
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.traffic.tables import Tables
 
@@ -58,7 +59,7 @@ def manifest(
         nodes=(result.part,),
         started_us=result.started_us,
         ended_us=result.ended_us,
-        model=_model(facts),
+        model=_model(facts, trial.cell.deployment.model.name),
         failure_class=result.failure_class,
         error=result.error or ("; ".join(mismatches) or None),
         engine=engine,
@@ -83,5 +84,6 @@ def not_started(trial: Wanted, node: NodeFacts, start: StartResult) -> TrialResu
     )
 
 
-def _model(facts: ModelFacts | None) -> dict[str, Any]:
-    return asdict(facts) if facts is not None else {}
+def _model(facts: ModelFacts | None, name: str) -> dict[str, Any]:
+    licence = licence_of(name)
+    return {**(asdict(facts) if facts is not None else {}), **({"licence": licence} if licence else {})}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from joulemark.agents.orders import NodeFacts, StartOrder, StartResult, TrialOrder, TrialResult
@@ -15,9 +15,13 @@ from joulemark.orchestrator.progress import NodeLine, Progress
 from joulemark.orchestrator.retries import ATTEMPTS, again
 from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
 from joulemark.warehouse.schema.trial import EngineRecord, TrialManifest
+from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.catalogue import engine_named
+from joulemark.workloads.precision import QUANTIZATIONS
 from joulemark.workloads.traffic.make import files_of
 
+OF_THE_CELL = frozenset({"unsupported", "engine_crashed", "out_of_memory", "bad_checkpoint"})
+"""Classes of a failure in mid-trial that come again with every repeat."""
 UNKNOWN_VOCABULARY = 1000
 """Token ids that every model has, for models whose vocabulary is not known."""
 IDLE_SHARE = 0.5
@@ -48,6 +52,8 @@ class NodeRunner:
     stopping: threading.Event
     taken: Callable[[str], bool] = lambda _: False
     """Whether a trial of this name was committed already, by whomever and in whatever version."""
+    _hopeless: dict[str, TrialResult] = field(default_factory=dict)
+    """By cell: how a trial of it ended that no other repeat would get past."""
     _engine: EngineRecord | None = None
     _now: str | None = None
     _devices: tuple[str, ...] = ()
@@ -72,6 +78,11 @@ class NodeRunner:
     def _trial(self, group: Group, trial: Wanted, devices: tuple[str, ...]) -> StartResult | None:
         """Try one trial until it is valid or not worth more; return the start that no trial of the group gets past."""
         self._now = label(trial.cell)
+        hopeless = self._hopeless.get(trial.cell.cell_id)
+        if hopeless is not None:
+            self._commit(trial, self._as(trial, hopeless), None)
+            self._settled_as("failed")
+            return None
         for made in range(1, ATTEMPTS + 1):
             begun = time.monotonic()
             failed = self._up(group, devices)
@@ -92,6 +103,8 @@ class NodeRunner:
             self._count(trial, result, reasons, time.monotonic() - begun)
             if result.outcome == "failed":
                 self._down()
+                if result.failure_class in OF_THE_CELL:
+                    self._hopeless[trial.cell.cell_id] = result
             if self.stopping.is_set() or not again(result.failure_class, reasons, made):
                 break
         self.progress.settled()
@@ -125,12 +138,18 @@ class NodeRunner:
             return None
         window_s = group.trials[0].cell.window.window_s
         idle_s = min(max(IDLE_SHARE * window_s, IDLE_S[0]), IDLE_S[1])
-        order = StartOrder(group.deployment, group.slots, group.context_tokens, devices, idle_s)
+        order = StartOrder(
+            group.deployment, group.slots, group.context_tokens, devices, idle_s, self._weight_bytes(group.deployment)
+        )
         started = self.agent.start_engine(order)
         if started.failure_class is not None:
             return started
         self._engine, self._devices = started.engine, started.devices
         return None
+
+    def _weight_bytes(self, deployment: Deployment) -> float | None:
+        facts = self.sweep.models.get(deployment.model.name)
+        return facts.total_params * QUANTIZATIONS[deployment.quantization].bits / 8 if facts is not None else None
 
     def _down(self) -> None:
         self._engine = None
@@ -154,12 +173,21 @@ class NodeRunner:
         self.tell(f"{what}: {label(trial.cell)}, repeat {trial.repeat + 1}" + (f": {why}" if why else ""))
         self._tell_log(result.engine_log)
 
+    def _as(self, trial: Wanted, hopeless: TrialResult) -> TrialResult:
+        """Return the result of a repeat that is not tried: that of the one that was, without its traces."""
+        self._next_free(trial, hopeless.part.devices)
+        part = replace(hopeless.part, window=None)
+        return replace(hopeless, part=part, traces=(), client=None, error=f"not tried again: {hopeless.error}")
+
+    def _settled_as(self, what: str) -> None:
+        self.progress.attempted(what, self.progress.expected_trial_s)
+        self.progress.settled()
+
     def _give_up(self, trials: tuple[Wanted, ...], start: StartResult) -> None:
         """Commit the failure for every trial: the engine that they share does not start."""
         for trial in trials:
             self._commit(trial, self._not_started(trial, start), start.engine)
-            self.progress.attempted("failed", self.progress.expected_trial_s)
-            self.progress.settled()
+            self._settled_as("failed")
         d = trials[0].cell.deployment
         self.tell(f"failed: {d.model.name} {d.quantization} on {d.engine.name} ({len(trials)} trials): {start.error}")
         self._tell_log(start.engine_log)

@@ -55,6 +55,7 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
             warehouse=warehouse.url if "://" in warehouse.url else warehouse.root,
             cpu_watts=(watts.idle, watts.full) if watts else None,
             environments=environments,
+            endpoints=dict(work.expansion.endpoints),
             meters=tuple(m for m in work.site.meters if m.is_for(node.node)),
             window_s=min((t.cell.window.window_s for t in trials), default=None),
         )

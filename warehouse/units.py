@@ -10,6 +10,7 @@ UJ_PER_J = 1_000_000
 MW_PER_W = 1_000
 J_PER_KWH = 3_600_000
 S_PER_H = 3_600
+BYTES_PER_GIB = 1 << 30
 
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?\s*")
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, None: 1.0}

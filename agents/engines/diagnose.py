@@ -22,6 +22,15 @@ COMMON = (
 )
 
 
+_PREFIX = re.compile(
+    # vLLM: (Worker pid=12) ERROR 11-21 01:23:10 [core.py:12]; SGLang: [2026-11-21 01:23:10 TP0]
+    r"^(\s*\([\w .]+ pid=\d+\))?(\s*(DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d-]+ [\d:]+ \[[^\]]*\])?"
+    r"(\[\d{4}-\d\d-\d\d [\d:]+[^\]]*\])?"
+)
+"""What stands before every line of an engine's log."""
+_CODE = re.compile(r"(raise|assert|return|File|if|elif|except)\b|\^+$")
+"""How lines of a traceback begin that are not the error itself."""
+LINE_LIMIT = 300
 SHOWN_LINES = 8
 """Lines of the engine's own log that are shown with its error."""
 
@@ -34,12 +43,12 @@ def diagnose(
     ``what`` is a phrase such as ``vllm ended with exit code 1``, ``log`` the last lines that it wrote, ``otherwise``
     the failure class where no pattern matches. A pattern further up in the list wins.
     """
-    text = "\n".join(log)
+    lines = [_PREFIX.sub("", line).strip() for line in log]
+    text = "\n".join(lines)
     for pattern in (*patterns, *COMMON):
-        found = re.search(pattern.pattern, text)
-        if found:
-            message = f"{what}: {_line_of(text, found)} -- {pattern.advice}"
-            return EngineError(message, pattern.failure_class, shown(log))
+        line = _found(pattern, text)
+        if line is not None:
+            return EngineError(f"{what}: {line} -- {pattern.advice}", pattern.failure_class, shown(log))
     last = next((line.strip() for line in reversed(log) if line.strip()), None)
     said = f"its last line: {last[:300]}" if last else "it wrote nothing"
     return EngineError(f"{what}; {said}", otherwise, shown(log))
@@ -47,10 +56,18 @@ def diagnose(
 
 def shown(log: Sequence[str]) -> tuple[str, ...]:
     """Return the last lines of a log that say something."""
-    return tuple(line.rstrip()[:300] for line in log if line.strip())[-SHOWN_LINES:]
+    return tuple(line.rstrip()[:LINE_LIMIT] for line in log if line.strip())[-SHOWN_LINES:]
+
+
+def _found(pattern: FailurePattern, text: str) -> str | None:
+    """Return the first line that the pattern finds; one of a traceback's own code only where there is no other."""
+    lines = [_line_of(text, found) for found in re.finditer(pattern.pattern, text)]
+    return next((line for line in lines if not _CODE.match(line)), lines[0] if lines else None)
 
 
 def _line_of(text: str, found: re.Match[str]) -> str:
-    start = text.rfind("\n", 0, found.start()) + 1
-    end = text.find("\n", found.end())
-    return text[start : end if end >= 0 else None].strip()[:300]
+    """Return the line of the match, or of its last group where that took part."""
+    group = found.lastindex if found.re.groups and found.lastindex and "\n" in found[0] else 0
+    start = text.rfind("\n", 0, found.start(group)) + 1
+    end = text.find("\n", found.end(group))
+    return text[start : end if end >= 0 else None].replace("\n", " ").strip()[:LINE_LIMIT]

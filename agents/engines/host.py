@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,18 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from joulemark.agents.engines.diagnose import diagnose, shown
+from joulemark.agents.engines.oom_killer import kills_so_far
 from joulemark.agents.engines.process import EngineProcess
 from joulemark.agents.http import get
+from joulemark.agents.secrets import Secrets, is_secret
 from joulemark.warehouse.errors import EngineError
 from joulemark.warehouse.schema.trial import EngineRecord
 from joulemark.warehouse.store.layout import LOGS
 from joulemark.workloads.cell import Deployment
-from joulemark.workloads.engines.adapter import Engine, StartFacts
+from joulemark.workloads.engines.adapter import LOG, Engine, StartFacts
 
 LAUNCHERS = {"llamacpp": Path(__file__).with_name("llamacpp_server.py")}
 """Programs of ours that an engine's command line may ask for with ``{launcher}``."""
 READY_POLL_S = 0.1
-SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+CRASHES = (signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGBUS, signal.SIGABRT)
+"""Signals that a program brings on itself. The same work would do so again; who was killed can be tried again."""
+READ_BACK_BYTES = 4_000_000
+"""How much of the engine's log is looked through for what it runs; it writes far less until it is ready."""
 
 
 class StartError(EngineError):
@@ -41,6 +47,8 @@ class EngineHost:
     facts: StartFacts
     process: EngineProcess
     record: EngineRecord
+    oom_kills: int | None = None
+    """How many processes the kernel had killed for want of memory when this one was started."""
 
     @property
     def base_url(self) -> str:
@@ -57,8 +65,9 @@ class EngineHost:
         folder: Path,
         variables: dict[str, str],
         report: Callable[[str], None],
+        timeout_s: float | None = None,
     ) -> EngineHost:
-        """Start the engine and return when it is ready.
+        """Start the engine and return when it is ready, within ``timeout_s`` (the engine's own where that is None).
 
         ``variables`` are set on top of the command's own (devices to use). Raises EngineError where nothing could be
         started, StartError where it did not come up; nothing of the engine is left then.
@@ -66,27 +75,32 @@ class EngineHost:
         command = engine.command(deployment, facts)
         argv = tuple(a.replace("{launcher}", str(LAUNCHERS.get(engine.name, ""))) for a in command.argv)
         environment = {**command.environment, **variables}
-        process = EngineProcess.start((str(interpreter), *argv), environment, folder, engine.stop_grace_s)
+        secrets = Secrets.here(facts.api_key, *(v for k, v in environment.items() if is_secret(k)))
+        oom_kills = kills_so_far()
+        process = EngineProcess.start(
+            (str(interpreter), *argv), environment, folder, engine.stop_grace_s, secrets=secrets
+        )
         record = EngineRecord(
             name=engine.name,
             version=deployment.engine.version,
             start_id=process.start_id,
-            argv=argv,
-            environment={k: "(not recorded)" if _is_secret(k) else v for k, v in environment.items()},
+            argv=secrets.hide_in(argv),
+            environment={k: "(not recorded)" if is_secret(k) else secrets.hide(v) for k, v in environment.items()},
             reported={},
             ready_s=None,
             log=_log_name(process),
         )
         try:
-            ready_s = _wait_ready(engine, facts, process, report)
-            reported = _read_back(engine, facts)
+            ready_s = _wait_ready(engine, facts, process, report, timeout_s or engine.ready_timeout_s, oom_kills)
+            reported = secrets.hide_in(_read_back(engine, facts, process))
+            process.note_shared_memory()
         except BaseException as error:
             process.stop(0.0)
             if isinstance(error, EngineError):
                 raise StartError(error, record) from error
             raise
         record = replace(record, reported=reported, ready_s=round(ready_s, 3))
-        return cls(engine, deployment, facts, process, record)
+        return cls(engine, deployment, facts, process, record, oom_kills)
 
     def metrics(self) -> str | None:
         """Return the engine's Prometheus page, None where it has none or does not answer."""
@@ -97,31 +111,50 @@ class EngineHost:
 
     def death(self) -> EngineError:
         """Return the error for an engine that ended while it should run."""
-        what = f"{self.engine.name} {self.process.how_it_ended()} in mid-trial"
-        return diagnose(what, self.process.log_tail(), self.engine.failures, otherwise="engine_died")
+        return _ended(self.engine, self.process, "in mid-trial", self.oom_kills, "engine_died")
 
     def stop(self) -> None:
         """End the engine and everything it started."""
         self.process.stop(self.engine.stop_grace_s)
 
 
-def _wait_ready(engine: Engine, facts: StartFacts, process: EngineProcess, report: Callable[[str], None]) -> float:
+def _wait_ready(
+    engine: Engine,
+    facts: StartFacts,
+    process: EngineProcess,
+    report: Callable[[str], None],
+    timeout_s: float,
+    oom_kills: int | None,
+) -> float:
     begun = time.monotonic()
-    while (elapsed := time.monotonic() - begun) < engine.ready_timeout_s:
+    while (elapsed := time.monotonic() - begun) < timeout_s:
         if process.wait(READY_POLL_S):
-            raise diagnose(
-                f"{engine.name} {process.how_it_ended()} while it started", process.log_tail(), engine.failures
-            )
+            raise _ended(engine, process, "while it started", oom_kills, "engine_failed")
         if get(f"http://{facts.host}:{facts.port}{engine.api.ready_path}", 2.0, facts.api_key) is not None:
             return elapsed
+        # Nothing is measured yet, and who is killed now could not say what it had.
+        process.note_shared_memory()
         report(f"{engine.name} is starting ({elapsed:.0f} s)")
     log = shown(process.log_tail(60))
     last = f"its last line: {log[-1]}" if log else "it wrote nothing"
-    raise EngineError(f"{engine.name} was not ready after {engine.ready_timeout_s:.0f} s; {last}", "not_ready", log)
+    raise EngineError(f"{engine.name} was not ready after {timeout_s:.0f} s; {last}", "not_ready", log)
 
 
-def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:
-    documents = {}
+def _ended(engine: Engine, process: EngineProcess, when: str, oom_kills: int | None, otherwise: str) -> EngineError:
+    """Return the error for an engine that ended by itself."""
+    what = f"{engine.name} {process.how_it_ended()} {when}"
+    log = process.log_tail()
+    now = kills_so_far()
+    if oom_kills is not None and now is not None and now > oom_kills:
+        advice = "the kernel killed it for want of memory: fewer tokens or streams, a smaller model, or more memory"
+        return EngineError(f"{what}; {advice}", "out_of_memory", shown(log))
+    crashed = (process.end or {}).get("signal") in CRASHES
+    return diagnose(what, log, engine.failures, "engine_crashed" if crashed else otherwise)
+
+
+def _read_back(engine: Engine, facts: StartFacts, process: EngineProcess) -> dict[str, Any]:
+    with process.log.open("rb") as log:
+        documents: dict[str, Any] = {LOG: log.read(READ_BACK_BYTES).decode(errors="replace")}
     for path in engine.api.reported_paths:
         body = get(f"http://{facts.host}:{facts.port}{path}", api_key=facts.api_key)
         if body is not None:
@@ -135,7 +168,3 @@ def _read_back(engine: Engine, facts: StartFacts) -> dict[str, Any]:
 def _log_name(process: EngineProcess) -> str:
     """Return where the engine's own output lies in the warehouse once it has ended."""
     return f"{LOGS}/{process.start_id}.log"
-
-
-def _is_secret(name: str) -> bool:
-    return any(word in name.upper() for word in SECRET)

@@ -49,9 +49,15 @@ def main() -> None:
     asked = _wait(engine)
     if asked:
         _end_politely(engine, float(order["grace_s"]))
-    _end_tree()
+    shared_memory = _end_tree()
     code = engine.wait()
-    _say(what="ended", code=code if code >= 0 else None, signal=-code if code < 0 else None, asked=asked)
+    _say(
+        what="ended",
+        code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        asked=asked,
+        shared_memory=shared_memory,
+    )
 
 
 def _wait(engine: subprocess.Popen[bytes]) -> bool:
@@ -74,10 +80,16 @@ def _end_politely(engine: subprocess.Popen[bytes], grace_s: float) -> None:
         time.sleep(POLL_S)
 
 
-def _end_tree() -> None:
-    """Kill every descendant until none is left; as subreaper this process inherits all that are orphaned."""
+def _end_tree() -> list[str]:
+    """Kill every descendant until none is left; as subreaper this process inherits all that are orphaned.
+
+    Returns the shared memory that they had: who is killed cannot remove it.
+    """
+    shared_memory: set[str] = set()
     deadline = time.monotonic() + KILL_DEADLINE_S
     while (pids := _descendants(os.getpid())) and time.monotonic() < deadline:
+        for pid in pids:
+            shared_memory |= _mapped(pid)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -85,6 +97,15 @@ def _end_tree() -> None:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 continue
         time.sleep(POLL_S)
+    return sorted(shared_memory)
+
+
+def _mapped(pid: int) -> set[str]:
+    """Return the names of the files in /dev/shm that a process maps."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", errors="replace") as maps:
+        paths = [line.rstrip("\n").partition("/")[2] for line in maps]
+        return {p.removeprefix("dev/shm/") for p in paths if p.startswith("dev/shm/") and not p.endswith(" (deleted)")}
+    return set()
 
 
 def _descendants(root: int) -> list[int]:

@@ -6,11 +6,14 @@ Runs in the engine's environment, which has neither joulemark nor anything else:
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import threading
 from typing import Any
 
 import xllamacpp
+
+KEY_VARIABLE = "JOULEMARK_API_KEY"
 
 
 def parameters(options: argparse.Namespace) -> Any:
@@ -27,6 +30,9 @@ def parameters(options: argparse.Namespace) -> Any:
     params.cont_batching = True
     params.cache_prompt = False
     params.endpoint_metrics = True
+    key = os.environ.get(KEY_VARIABLE)
+    if key:
+        params.api_keys = [key]
     params.model_alias = _as_kind_of(params.model_alias, options.alias)
     for name, value in options.set:
         _set(params, name, value)

@@ -57,8 +57,13 @@ class Uv:
         python = sys.executable if wanted.holds_python(sys.version_info[:3]) else wanted.python
         run([self.program, "venv", "--color", "never", "--no-project", "--python", python, str(folder)])
         files = _written(wanted, folder)
+        run(self._install(wanted, folder, ["--requirements", files.requirements, *files.options]))
+        if wanted.without_deps:
+            run(self._install(wanted, folder, ["--no-deps", *wanted.without_deps]))
+
+    def _install(self, wanted: RequirementSet, folder: Path, what: Sequence[str]) -> list[str]:
         command = [self.program, "pip", "install", "--color", "never", "--python", str(interpreter_of(folder))]
-        command += ["--compile-bytecode", "--requirements", files.requirements, "--excludes", files.excludes]
+        command += ["--compile-bytecode", *what]
         settings = pip_settings()
         links = settings.get("find-links", "").split()
         for link in links:
@@ -70,7 +75,7 @@ class Uv:
         if "cert" in settings and "SSL_CERT_FILE" not in os.environ:
             # Where pip needs a certificate of the user's, uv needs it too, and takes it from its environment only.
             command = ["env", f"SSL_CERT_FILE={settings['cert']}", *command]
-        run(command)
+        return command
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,11 @@ class Pip:
             raise MissingTool(
                 f"{wanted.name} needs Python {wanted.python} and this is {sys.version.split()[0]}; "
                 "install uv (pip install uv), which brings the right one"
+            )
+        if wanted.overrides or wanted.without_deps:
+            raise MissingTool(
+                f"{wanted.name} is put together in a way that pip cannot; install uv (pip install uv) and run the same "
+                "command again"
             )
         if wanted.torch_backend and not has_torch(wanted, find_links()):
             raise MissingTool(
@@ -149,15 +159,22 @@ def has_torch(wanted: RequirementSet, links: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class _Files:
+    """``options`` are uv's, for what is left out and what is overridden."""
+
     requirements: str
-    excludes: str
+    options: tuple[str, ...]
 
 
 def _written(wanted: RequirementSet, folder: Path) -> _Files:
     requirements, excludes = folder / "requirements.txt", folder / "excludes.txt"
     requirements.write_text(wanted.text, encoding="utf-8")
     excludes.write_text("".join(f"{name}\n" for name in wanted.excludes), encoding="utf-8")
-    return _Files(str(requirements), str(excludes))
+    options = ["--excludes", str(excludes)]
+    if wanted.overrides:
+        overrides = folder / "overrides.txt"
+        overrides.write_text("".join(f"{line}\n" for line in wanted.overrides), encoding="utf-8")
+        options += ["--overrides", str(overrides)]
+    return _Files(str(requirements), tuple(options))
 
 
 def _kept(report: dict[str, list[dict[str, dict[str, str]]]], excludes: Sequence[str]) -> list[str]:

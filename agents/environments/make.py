@@ -48,7 +48,8 @@ def environment_folder(wanted: RequirementSet, home: Path) -> Path:
     """Return where the environment of ``wanted`` lies, or will, for the Python and machine that run this."""
     ours = wanted.holds_python(sys.version_info[:3])
     python = f"{sys.version_info[0]}.{sys.version_info[1]}" if ours else wanted.python
-    key = content_id({"text": wanted.text, "python": python, "machine": platform.machine()})
+    recipe = {"recipe": wanted.recipe} if wanted.recipe else {}
+    key = content_id({"text": wanted.text, "python": python, "machine": platform.machine(), **recipe})
     return home / "environments" / f"{wanted.name}-{key}"
 
 
@@ -67,6 +68,10 @@ def _make(wanted: RequirementSet, runner: Runner, installer: Installer) -> None:
     runner.report(f"installing {wanted.name} ({wanted.size_mb} MB) with {installer.name}")
     began = time.monotonic()
     installer.make(wanted, folder, runner.run)
+    if wanted.recipe:
+        program = folder / "recipe.py"
+        program.write_text(wanted.recipe, encoding="utf-8")
+        runner.run([str(interpreter_of(folder)), str(program)])
     runner.run([str(interpreter_of(folder)), "-c", f"import {wanted.module}"])
     took_s, size_mb = time.monotonic() - began, folder_bytes(folder) / 1e6
     record = {"set": wanted.name, "installer": installer.name, "took_s": round(took_s, 1), "size_mb": round(size_mb)}

@@ -6,7 +6,10 @@ A set is a pip requirements file whose comments of the form ``# key: value`` tel
 - ``python``: versions of Python that it can hold, as in ``>=3.11,<3.15``;
 - ``import``: the module whose import proves the environment;
 - ``exclude``: distributions that are asked for by others and must not be installed (optional);
-- ``torch-backend``: the build of torch that is wanted, ``cpu`` (optional).
+- ``torch-backend``: the build of torch that is wanted, ``cpu`` (optional);
+- ``override``: requirements that go over those of the distributions themselves (optional; needs uv);
+- ``no-deps``: requirements that are installed afterwards, without what they ask for (optional; needs uv);
+- ``recipe``: a program beside this module that the environment's own Python runs at the end (optional).
 """
 
 from __future__ import annotations
@@ -20,12 +23,15 @@ from joulemark.warehouse.errors import BadInput
 _FOLDER = Path(__file__).parent / "sets"
 _HEADER = re.compile(r"#\s*([a-z_-]+):\s*(.+)")
 _BOUND = re.compile(r"\s*(>=|<=|==|!=|<|>)\s*(\d+(?:\.\d+)*)\s*")
-_KEYS = {"size_mb", "python", "import", "exclude", "torch-backend"}
+_KEYS = {"size_mb", "python", "import", "exclude", "torch-backend", "override", "no-deps", "recipe"}
 
 
 @dataclass(frozen=True)
 class RequirementSet:
-    """What one engine environment holds. ``text`` is the whole file, ``module`` what must be importable."""
+    """What one engine environment holds.
+
+    ``text`` is the whole file, ``module`` what must be importable, ``recipe`` a program's text, empty for none.
+    """
 
     name: str
     text: str
@@ -34,10 +40,13 @@ class RequirementSet:
     module: str
     excludes: tuple[str, ...] = ()
     torch_backend: str | None = None
+    overrides: tuple[str, ...] = ()
+    without_deps: tuple[str, ...] = ()
+    recipe: str = ""
 
     @classmethod
-    def parse(cls, name: str, text: str) -> RequirementSet:
-        """Read a set from its text. Raises BadInput where a header is missing."""
+    def parse(cls, name: str, text: str, folder: Path = _FOLDER.parent) -> RequirementSet:
+        """Read a set from its text; a recipe lies in ``folder``. Raises BadInput where a header is missing."""
         pairs = (_HEADER.fullmatch(line.strip()) for line in text.splitlines())
         headers = {m[1]: m[2].strip() for m in pairs if m and m[1] in _KEYS}
         missing = sorted({"size_mb", "python", "import"} - headers.keys())
@@ -51,6 +60,9 @@ class RequirementSet:
             module=headers["import"],
             excludes=tuple(headers.get("exclude", "").split()),
             torch_backend=headers.get("torch-backend"),
+            overrides=tuple(headers.get("override", "").split()),
+            without_deps=tuple(headers.get("no-deps", "").split()),
+            recipe=(folder / headers["recipe"]).read_text(encoding="utf-8") if "recipe" in headers else "",
         )
 
     def holds_python(self, version: tuple[int, ...]) -> bool:

@@ -19,13 +19,19 @@ def write_checkpoint(folder: Path, config: Config, tokenizer: Tokenizer, quantiz
     """Write the generated weights of ``config`` into ``folder`` (made here), stored as one of ``SCHEMES``."""
     scheme = SCHEMES[quantization]
     folder.mkdir()
-    stated = {**config, "dtype": scheme.dtype, "torch_dtype": scheme.dtype, **scheme.config}
-    _write_json(folder / "config.json", stated)
-    _write_json(folder / "generation_config.json", {key: config[key] for key in _TOKEN_IDS})
-    _write_json(folder / "tokenizer.json", _tokenizer_json(tokenizer))
-    _write_json(folder / "tokenizer_config.json", _tokenizer_config(config))
+    write_configuration(
+        folder, {**config, "dtype": scheme.dtype, "torch_dtype": scheme.dtype, **scheme.config}, tokenizer
+    )
     stored = [item for tensor in tensors(config, tokenizer.textless) for item in _stored(tensor, scheme)]
     write_safetensors(folder / "model.safetensors", stored)
+
+
+def write_configuration(folder: Path, config: Config, tokenizer: Tokenizer) -> None:
+    """Write into ``folder`` all of a model but its weights; ``generation_config.json`` last."""
+    _write_json(folder / "config.json", config)
+    _write_json(folder / "tokenizer.json", _tokenizer_json(tokenizer))
+    _write_json(folder / "tokenizer_config.json", _tokenizer_config(config))
+    _write_json(folder / "generation_config.json", {key: config[key] for key in _TOKEN_IDS})
 
 
 _TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")

@@ -5,6 +5,7 @@ Blocks of Q8_0 and Q4_0 are those of llama.cpp (ggml-quants.c): 32 weights share
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,19 @@ from joulemark.agents.models.weights import Floats
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 BLOCK = 32
+FP8_MAX = np.float32(448)
+
+
+def _fp8_values() -> Floats:
+    """Return the 127 numbers of e4m3fn that are not negative, in the order of their bit patterns."""
+    code = np.arange(127)
+    exponent, mantissa = code >> 3, code & 7
+    subnormal = mantissa * 2.0**-9
+    return np.where(exponent == 0, subnormal, (1 + mantissa / 8) * 2.0 ** (exponent - 7.0)).astype(np.float32)
+
+
+_FP8_VALUES = _fp8_values()
+_FP8_MIDDLES = (_FP8_VALUES[1:] + _FP8_VALUES[:-1]) / np.float32(2)
 
 
 def to_bf16(values: Floats) -> Array:
@@ -69,10 +83,37 @@ def to_int(values: Floats, scales: Floats, bits: int) -> Array:
 
 def packed_int4(quantized: Array) -> Array:
     """Return int4 values (int8, rows x columns) as int32 words, rows x columns/8: offset by 8, the first lowest."""
-    nibbles = (quantized.astype(np.int16) + 8).astype(np.uint32).reshape(len(quantized), -1, 8)
+    return packed_nibbles(quantized.astype(np.int16) + 8)
+
+
+def packed_nibbles(values: Array, order: Sequence[int] = range(8)) -> Array:
+    """Return values 0 to 15 (rows x columns) as int32 words, rows x columns/8.
+
+    The n-th lowest half byte of a word is the value that ``order`` names at n, of the eight of that word.
+    """
+    nibbles = values.astype(np.uint32).reshape(len(values), -1, 8)[:, :, list(order)]
     shifts = np.arange(0, 32, 4, dtype=np.uint32)
     words: Array = np.bitwise_or.reduce(nibbles << shifts, axis=2).astype(np.uint32)
     return words.view(np.int32)
+
+
+def to_fp8(values: Floats) -> Array:
+    """Return the bit patterns (uint8) of the nearest 8-bit floats e4m3fn, ties to even; beyond 448 it is 448.
+
+    Format: Micikevicius et al. 2022, "FP8 Formats for Deep Learning", table 1.
+    """
+    size = np.minimum(np.abs(values), FP8_MAX)
+    code = np.searchsorted(_FP8_MIDDLES, size, side="left")
+    tie = (code < len(_FP8_MIDDLES)) & (size == _FP8_MIDDLES[np.minimum(code, len(_FP8_MIDDLES) - 1)])
+    code = code + (tie & (code % 2 == 1))
+    bits: Array = (code | np.where(np.signbit(values), 0x80, 0)).astype(np.uint8)
+    return bits
+
+
+def from_fp8(bits: Array) -> Floats:
+    """Return the float32 values of e4m3fn bit patterns; the two that mean no number must not be among them."""
+    values: Floats = np.where(bits & 0x80, -1, 1).astype(np.float32) * _FP8_VALUES[bits & 0x7F]
+    return values
 
 
 def _blocks(values: Floats) -> Floats:

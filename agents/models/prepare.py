@@ -12,24 +12,27 @@ from pathlib import Path
 
 from joulemark.agents.locks import exclusive
 from joulemark.agents.models.checkpoint import write_checkpoint
+from joulemark.agents.models.dummy import dummy_model
 from joulemark.agents.models.gguf import FORMATS, write_gguf
 from joulemark.agents.models.schemes import SCHEMES
 from joulemark.agents.models.tokenizer import CORPUS, project_tokenizer
-from joulemark.agents.models.weights import SEED, Config, is_moe
+from joulemark.agents.models.weights import SEED, Config
 from joulemark.warehouse.errors import BadInput, DiskFull, UnknownModel
 from joulemark.warehouse.schema.identity import content_id
 from joulemark.workloads.cell import ModelRef
+from joulemark.workloads.models.catalogue import needs_no_hub
 from joulemark.workloads.models.generated import generated_config
 
 # Counts up with every change of what the same configuration gives.
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 5
 
 
 def prepare_model(model: ModelRef, quantization: str, weights_format: str, home: Path) -> Path | str:
     """Return what an engine that reads ``weights_format`` (``gguf`` or ``hf``) loads for ``model``.
 
     A generated model is made below ``home`` where it is missing, with weights rounded as ``quantization`` says; a
-    path is checked for what the format needs; a hub id is returned as it is, the engine fetches it.
+    path is checked for what the format needs; a hub id is returned as it is, the engine fetches it. Of dummy weights of
+    a catalogue model only configuration and tokenizer are made.
 
     Raises UnknownModel where there is no such preset, folder or file, BadInput where it cannot be had in this
     precision or format, DiskFull.
@@ -41,13 +44,13 @@ def prepare_model(model: ModelRef, quantization: str, weights_format: str, home:
     if model.source == "path":
         return _local(model.location, weights_format)
     if model.source == "hub":
-        return model.location
+        return dummy_model(model.name, quantization, home) if needs_no_hub(model) else model.location
     raise BadInput(f"model {model.name}: unknown source {model.source!r}; there are generated, hub and path")
 
 
 def _generated(preset: str, quantization: str, weights_format: str, home: Path) -> Path:
     config = generated_config(preset)
-    _check_precision(preset, config, quantization, weights_format)
+    _check_precision(preset, quantization, weights_format)
     folder = home / "models" / f"{preset}-{_generator_id(config)}"
     suffix = ".gguf" if weights_format == "gguf" else ""
     target = folder / f"{weights_format}-{quantization}{suffix}"
@@ -77,11 +80,8 @@ def _make(target: Path, preset: str, config: Config, quantization: str) -> None:
         raise
 
 
-def _check_precision(preset: str, config: Config, quantization: str, weights_format: str) -> None:
-    if weights_format == "gguf":
-        known = sorted(FORMATS)
-    else:
-        known = sorted(name for name, scheme in SCHEMES.items() if scheme.experts or not is_moe(config))
+def _check_precision(preset: str, quantization: str, weights_format: str) -> None:
+    known = sorted(FORMATS if weights_format == "gguf" else SCHEMES)
     if quantization not in known:
         raise BadInput(
             f"generated model {preset} cannot be had as {quantization} in {weights_format} format; "

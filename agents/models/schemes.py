@@ -1,6 +1,7 @@
 """Precisions of Hugging Face checkpoints: how a linear layer's weights are stored, and what config.json says of it.
 
-The quantized ones follow the compressed-tensors layout, which vLLM and SGLang load without being told.
+The quantized ones follow the layouts of compressed-tensors, GPTQ and AWQ, which vLLM and SGLang load without being
+told. Routers of a mixture of experts stay as they are in all of them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from joulemark.agents.models.numbers import from_bf16, group_scales, packed_int4, to_bf16, to_int
+from joulemark.agents.models.four_bit import AWQ, GPTQ, to_awq, to_gptq
+from joulemark.agents.models.numbers import FP8_MAX, from_bf16, group_scales, packed_int4, to_bf16, to_fp8, to_int
 from joulemark.agents.models.safetensors import Stored
 from joulemark.agents.models.weights import Floats
 
@@ -25,14 +27,12 @@ _GROUP = 128
 class Scheme:
     """``linear`` stores a linear layer's weight (given with its full name), ``plain`` every other tensor.
 
-    ``dtype`` is the precision of what is not quantized, ``config`` what is added to config.json. Only a scheme with
-    ``experts`` can hold a mixture of experts.
+    ``dtype`` is the precision of what is not quantized, ``config`` what is added to config.json.
     """
 
     dtype: str
     plain: Plain
     linear: Linear
-    experts: bool
     config: dict[str, Any] = field(default_factory=dict)
 
 
@@ -49,6 +49,16 @@ def _int8(name: str, values: Floats) -> list[Stored]:
     return [Stored(name, "I8", to_int(values, scales, bits=8)), Stored(f"{name}_scale", "F32", scales)]
 
 
+def _fp8(name: str, values: Floats) -> list[Stored]:
+    rows, columns = values.shape
+    padded = np.zeros((-(-rows // _GROUP) * _GROUP, -(-columns // _GROUP) * _GROUP), np.float32)
+    padded[:rows, :columns] = values
+    blocks = padded.reshape(len(padded) // _GROUP, _GROUP, -1, _GROUP)
+    scales = np.abs(blocks).max(axis=(1, 3)) / FP8_MAX
+    scaled = (blocks / scales[:, None, :, None]).reshape(padded.shape)[:rows, :columns]
+    return [Stored(name, "F8_E4M3", to_fp8(scaled)), Stored(f"{name}_scale", "F32", scales)]
+
+
 def _int4(name: str, values: Floats) -> list[Stored]:
     # Engines read these scales in the precision of the activations, so that is what the integers must fit.
     scales = to_bf16(group_scales(values, bits=4, group=_GROUP))
@@ -60,14 +70,14 @@ def _int4(name: str, values: Floats) -> list[Stored]:
 
 
 def _unquantized(dtype: str, plain: Plain) -> Scheme:
-    return Scheme(dtype, plain, lambda name, values: [plain(name, values)], experts=True)
+    return Scheme(dtype, plain, lambda name, values: [plain(name, values)])
 
 
-def _integers(bits: int, strategy: str, group: int | None) -> dict[str, Any]:
-    """Return compressed-tensors' words for symmetric integers that are known before the model runs."""
+def _numbers(bits: int, strategy: str, group: int | None = None, kind: str = "int") -> dict[str, Any]:
+    """Return compressed-tensors' words for symmetric numbers that are known before the model runs."""
     return {
         "num_bits": bits,
-        "type": "int",
+        "type": kind,
         "symmetric": True,
         "strategy": strategy,
         "group_size": group,
@@ -84,29 +94,37 @@ def _compressed(layout: str, weights: dict[str, Any], activations: dict[str, Any
             "format": layout,
             "quantization_status": "compressed",
             "config_groups": {"group_0": group},
-            "ignore": ["lm_head"],
+            "ignore": ["lm_head", "re:.*mlp.gate$"],
             "kv_cache_scheme": None,
         }
     }
 
 
-_PER_TOKEN = {**_integers(8, "token", None), "dynamic": True, "observer": None}
+_DYNAMIC = {"dynamic": True, "observer": None}
+"""Activations are rounded while the model runs."""
 
 SCHEMES = {
     "bf16": _unquantized("bfloat16", _bf16),
     "fp16": _unquantized("float16", _fp16),
+    # In blocks of 128 x 128: vLLM's CPU build has no kernel of any use for scales per channel.
+    "fp8": Scheme(
+        "bfloat16",
+        _bf16,
+        _fp8,
+        _compressed(
+            "float-quantized",
+            {**_numbers(8, "block", kind="float"), "block_structure": [_GROUP, _GROUP]},
+            {**_numbers(8, "group", _GROUP, kind="float"), **_DYNAMIC},
+        ),
+    ),
     "int8-w8a8": Scheme(
         "bfloat16",
         _bf16,
         _int8,
-        experts=False,
-        config=_compressed("int-quantized", _integers(8, "channel", None), _PER_TOKEN),
+        _compressed("int-quantized", _numbers(8, "channel"), {**_numbers(8, "token"), **_DYNAMIC}),
     ),
-    "w4a16": Scheme(
-        "bfloat16",
-        _bf16,
-        _int4,
-        experts=False,
-        config=_compressed("pack-quantized", _integers(4, "group", _GROUP), None),
-    ),
+    "w4a16": Scheme("bfloat16", _bf16, _int4, _compressed("pack-quantized", _numbers(4, "group", _GROUP), None)),
+    # Such checkpoints are made for half precision: their scales are float16.
+    "gptq": Scheme("float16", _fp16, to_gptq, {"quantization_config": GPTQ}),
+    "awq": Scheme("float16", _fp16, to_awq, {"quantization_config": AWQ}),
 }

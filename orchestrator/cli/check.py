@@ -35,7 +35,7 @@ def check(sweep_file: Path | None, as_json: bool, warehouse: str, boundary: str 
     thresholds = Thresholds(boundary=boundary, **limits)  # type: ignore[arg-type]
     with open_warehouse(warehouse) as connection:
         show_warnings(connection.warnings)
-        if planned is None and not connection.snapshot.manifests:
+        if planned is None and not connection.snapshot.trials:
             raise ThresholdMissed(f"{connection.warehouse.url} holds no trial: there is nothing that could pass")
         findings = find(connection, thresholds, planned=planned)
     if as_json:
@@ -51,9 +51,9 @@ def check(sweep_file: Path | None, as_json: bool, warehouse: str, boundary: str 
 
 def _planned(sweep_file: Path) -> dict[str, int]:
     from joulemark.orchestrator.inventory import accelerator_for_any, this_machine
-    from joulemark.workloads.matrix import expand
+    from joulemark.workloads.matrix import Place, expand
     from joulemark.workloads.sweep import load_sweep
 
     sweep = load_sweep(sweep_file)
-    cells = expand(sweep, any_accelerator=accelerator_for_any([this_machine()])).cells
+    cells = expand(sweep, Place(any_accelerator=accelerator_for_any([this_machine()]))).cells
     return {c.cell_id: sweep.measure.repeats * sweep.measure.starts for c in cells}

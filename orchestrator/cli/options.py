@@ -58,6 +58,15 @@ def cluster_option(function: F) -> F:
     )(function)
 
 
+def force_option(function: F) -> F:
+    """Add ``--force``."""
+    return click.option(
+        "--force",
+        is_flag=True,
+        help="Keep combinations that cannot work by all that is known, and those that failed before.",
+    )(function)
+
+
 def show_warnings(warnings: Iterable[str]) -> None:
     """Say on stderr what could not be read."""
     for warning in warnings:

@@ -11,6 +11,7 @@ import msgspec
 
 from joulemark.orchestrator.cli.options import (
     cluster_option,
+    force_option,
     json_option,
     site_option,
     sweep_argument,
@@ -20,20 +21,24 @@ from joulemark.orchestrator.plan import Group, label
 from joulemark.orchestrator.sweep_work import SweepWork, load_work
 from joulemark.orchestrator.terminal import duration
 from joulemark.warehouse.store.location import Warehouse
+from joulemark.workloads.matrix import Omission
 
 
 @click.command()
 @sweep_argument
 @site_option
 @cluster_option
+@force_option
 @json_option
 @warehouse_option
-def plan(sweep_file: Path, site_file: Path | None, cluster: str | None, as_json: bool, warehouse: str) -> None:
+def plan(
+    sweep_file: Path, site_file: Path | None, cluster: str | None, force: bool, as_json: bool, warehouse: str
+) -> None:
     """Show what a sweep file asks for: cells, placement, what is excluded and why, time, energy and cost.
 
     Nothing is started. Trials that the warehouse has already are counted and not planned again.
     """
-    work = load_work(sweep_file, site_file, Warehouse.at(warehouse), _nodes(cluster))
+    work = load_work(sweep_file, site_file, Warehouse.at(warehouse), _nodes(cluster), force=force)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_record(work)), indent=1) + b"\n")
         return
@@ -67,9 +72,18 @@ def _lines(work: SweepWork) -> list[str]:
         out += _group(group, work)
     for group, why in work.homeless:
         out.append(f"  no place for {label(group.trials[0].cell)} ({len(group.trials)} trials): {why}")
-    out += [f"  excluded: {what}: {why}" for what, why in work.expansion.excluded]
+    out += _omissions(work)
     out += [f"  note: {w}" for w in (*work.expansion.warnings, *work.have.warnings)]
     return [*out, *(_estimate(work) if left else ["nothing is left to run"])]
+
+
+def _omissions(work: SweepWork) -> list[str]:
+    expansion = work.expansion
+    words = {"learnt": "excluded, learnt"}
+    out = [f"  {words.get(e.kind, 'excluded')}: {e.what}: {e.why}" for e in expansion.excluded]
+    if any(e.can_be_forced for e in expansion.excluded):
+        out.append("  (--force runs what failed before, or cannot work by all that is known)")
+    return out + [f"  forced: {e.what}: {e.why}" for e in expansion.forced]
 
 
 def _group(group: Group, work: SweepWork) -> list[str]:
@@ -99,6 +113,10 @@ def _estimate(work: SweepWork) -> list[str]:
     return ["", f"time: about {duration(e.wall_s)} on {len(work.nodes)} node(s), {e.basis}", f"{energy} ({source})"]
 
 
+def _omission(omission: Omission) -> dict[str, Any]:
+    return {"what": omission.what, "reason": omission.why, "kind": omission.kind}
+
+
 def _record(work: SweepWork) -> dict[str, Any]:
     e = work.estimate
     return {
@@ -114,7 +132,8 @@ def _record(work: SweepWork) -> dict[str, Any]:
             for g in work.groups
         ],
         "no_place": [{"label": label(g.trials[0].cell), "reason": why} for g, why in work.homeless],
-        "excluded": [{"what": what, "reason": why} for what, why in work.expansion.excluded],
+        "excluded": [_omission(e) for e in work.expansion.excluded],
+        "forced": [_omission(e) for e in work.expansion.forced],
         "warnings": list(work.expansion.warnings),
         "estimate": {
             "wall_s": e.wall_s,

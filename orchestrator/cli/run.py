@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from joulemark.orchestrator.cli.options import cluster_option, site_option, sweep_argument, warehouse_option
+from joulemark.orchestrator.cli.options import (
+    cluster_option,
+    force_option,
+    site_option,
+    sweep_argument,
+    warehouse_option,
+)
 from joulemark.warehouse.errors import ClusterError
 from joulemark.warehouse.store.location import Warehouse
 
@@ -25,8 +31,9 @@ INTERRUPTED = 130
 @sweep_argument
 @site_option
 @cluster_option
+@force_option
 @warehouse_option
-def run(sweep_file: Path, site_file: Path | None, cluster: str | None, warehouse: str) -> None:
+def run(sweep_file: Path, site_file: Path | None, cluster: str | None, force: bool, warehouse: str) -> None:
     """Run a sweep: start engines, measure every trial, show the leaderboard.
 
     The same command again goes on where it stopped: valid trials are not repeated. Ctrl-C once finishes the running
@@ -39,7 +46,7 @@ def run(sweep_file: Path, site_file: Path | None, cluster: str | None, warehouse
     place = Warehouse.at(warehouse)
     if cluster is None:
         # A mistake in the file is said before anything is started.
-        work = load_work(sweep_file, site_file, place, [this_machine()])
+        work = load_work(sweep_file, site_file, place, [this_machine()], force=force)
         if not work.groups:
             _nothing_to_run(work, place)
             return
@@ -49,17 +56,30 @@ def run(sweep_file: Path, site_file: Path | None, cluster: str | None, warehouse
     from joulemark.orchestrator.run_sweep import run_sweep
 
     with ray_session.session(cluster):
-        work = load_work(sweep_file, site_file, place, ray_session.nodes())
-        for text in (*work.expansion.warnings, *work.have.warnings, *(f"no place: {w}" for _, w in work.homeless)):
-            _tell(text)
+        work = load_work(sweep_file, site_file, place, ray_session.nodes(), force=force)
+        _tell_beforehand(work)
         result = run_sweep(work, place)
     _end(result, place)
+
+
+def _tell_beforehand(work: SweepWork) -> None:
+    expansion = work.expansion
+    for text in (*expansion.warnings, *work.have.warnings, *(f"no place: {w}" for _, w in work.homeless)):
+        _tell(text)
+    for omission in expansion.forced:
+        _tell(f"forced: {omission.what}: {omission.why}")
+    left_out = [e for e in expansion.excluded if e.can_be_forced]
+    for omission in left_out:
+        _tell(f"left out: {omission.what}: {omission.why}")
+    if left_out:
+        _tell("--force runs them all the same")
 
 
 def _nothing_to_run(work: SweepWork, place: Warehouse) -> None:
     if work.homeless:
         reasons = "; ".join(sorted({why for _, why in work.homeless}))
         raise ClusterError(f"none of the trials left has a place here: {reasons}; give a --cluster that has it")
+    _tell_beforehand(work)
     _tell(f"all {work.wanted} trials of {work.sweep.name} are there already")
     _show(place, work.sweep.name)
 

@@ -1,27 +1,21 @@
 """Engines that do not start, ports that are taken, disks that are full: what the agent says of it."""
 
-import asyncio
 import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from joulemark.agents.client import trial as client_trial
-from joulemark.agents.client.job import ClientJob
 from joulemark.agents.engines.diagnose import SHOWN_LINES, diagnose
 from joulemark.agents.engines.host import EngineHost
 from joulemark.agents.engines.leftovers import marked
 from joulemark.agents.spool.seal import seal
-from joulemark.warehouse.errors import DiskFull, EngineError
+from joulemark.warehouse.errors import EngineError
 from joulemark.warehouse.schema.traces import POWER
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.cell import Deployment, EngineRef, ModelRef, Parallel
 from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.llamacpp import LlamaCpp
-
-sys.path.insert(0, str(Path(__file__).parent))
-from scripted_server import Script, ScriptedServer
 
 DEPLOYMENT = Deployment(ModelRef("m", "path", "/m.gguf"), "f16", "f16", EngineRef("llamacpp", "1"), "cpu", Parallel())
 BIND = """
@@ -59,7 +53,7 @@ def failed_start(folder, interpreter, port=1):
 def test_an_engine_that_dies_while_it_starts_shows_its_last_lines_and_where_the_rest_is(tmp_path):
     text = "import os\nfor i in range(30): print('line', i, flush=True)\nos.kill(os.getpid(), 11)"
     error, log = failed_start(tmp_path, program(tmp_path, text))
-    assert error.failure_class == "engine_failed"
+    assert error.failure_class == "engine_crashed"
     assert "ended by signal 11 while it started; its last line: line 29" in str(error)
     assert f"logs/{log.name}" in str(error)
     assert error.log == tuple(f"line {i}" for i in range(30 - SHOWN_LINES, 30))
@@ -88,18 +82,6 @@ def test_a_line_of_the_log_is_cut_to_a_length_that_can_be_shown():
     error = diagnose("it ended", ["x" * 5000], ())
     assert len(str(error)) < 400
     assert len(error.log[0]) <= 300
-
-
-def test_requests_that_cannot_be_written_end_the_trial_at_once(tmp_path, monkeypatch):
-    def no_space(*_):
-        raise DiskFull("no space left")
-
-    monkeypatch.setattr(client_trial.SegmentWriter, "add", no_space)
-    with ScriptedServer(lambda *_: Script([(0.02, 1)])) as server:
-        # The window is an hour: coming back at all is the proof.
-        job = ClientJob("t", "n", server.url, "m", str(tmp_path), 3, 7, 1, 500, 1, 2, 0.3, 3600.0, 5.0, 5.0, {})
-        with pytest.raises(DiskFull):
-            asyncio.run(client_trial.ClientTrial(job, lambda _: None).run())
 
 
 def test_an_empty_segment_of_a_full_disk_is_not_kept(tmp_path):

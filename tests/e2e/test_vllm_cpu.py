@@ -27,7 +27,7 @@ workload: {input_tokens: 32, output_tokens: 16, seed: 1}
 measure: {repeats: 2, warmup: 1s, window: 4s}
 """
 CELLS = [("tiny-dense", "bf16"), ("tiny-dense", "int8-w8a8"), ("tiny-moe", "bf16")]
-"""The fourth of the product has no weights: experts are generated in 16 bits only."""
+"""The fourth of the product is left out: vLLM's CPU build runs no quantized experts."""
 REPEATS = 2
 CONCURRENCY = 4
 
@@ -81,7 +81,7 @@ def test_what_has_no_weights_is_left_out_and_said(swept):
     assert (plan["wanted"], plan["done"]) == (len(CELLS) * REPEATS,) * 2
     (excluded,) = plan["excluded"]
     assert "tiny-moe int8-w8a8" in excluded["what"]
-    assert "bf16" in excluded["reason"]
+    assert excluded["kind"] in ("refused", "incompatible")
 
 
 def test_tokens_of_every_request_equal_the_engines_own_count(swept):
@@ -104,6 +104,12 @@ def test_window_energy_from_raw_parquet_alone_equals_the_view(swept):
 def test_the_engine_says_what_it_runs(swept):
     for manifest in swept.manifests:
         engine, reported = manifest["engine"], manifest["engine"]["reported"]
+        quantized = manifest["factors"]["quantization"] == "int8-w8a8"
+        assert reported["dtype"] == "torch.bfloat16"
+        assert reported.get("quantization") == ("compressed-tensors" if quantized else None)
+        assert (reported["tensor_parallel_size"], reported["pipeline_parallel_size"]) == (1, 1)
+        assert reported["enforce_eager"] is True
+        assert reported["kv_blocks"] * reported["kv_block_tokens"] >= reported["kv_tokens"] > 0
         assert reported["version"].startswith(engine["version"])
         assert reported["context_tokens"] >= 48
         assert Path(reported["model_path"]).is_dir()
@@ -147,8 +153,11 @@ def test_what_is_left_would_be_seen(tmp_path):
 
 
 def test_a_combination_that_it_refuses_is_tried_once_and_recorded(joulemark):
-    run = joulemark("run", joulemark.sweep(REFUSED), code=1)
-    assert "tiny-dense" in run.stderr
+    sweep = joulemark.sweep(REFUSED)
+    left_out = joulemark("plan", sweep, code=2)
+    assert "6 attention heads of tiny-dense" in left_out.stderr
+    run = joulemark("run", sweep, "--force", code=1)
+    assert "forced: tiny-dense" in run.stderr
     failed = joulemark.sql("select outcome, failure_class, error, attempt from trials")
     assert [(f["outcome"], f["failure_class"], f["attempt"]) for f in failed] == [
         ("failed", "unsupported", 0)
@@ -157,3 +166,6 @@ def test_a_combination_that_it_refuses_is_tried_once_and_recorded(joulemark):
     (log,) = (joulemark.warehouse / "logs").glob("*.log")
     assert "divisible" in log.read_text()
     assert alive(joulemark.warehouse) == []
+    learnt = json.loads(joulemark("plan", sweep, "--force", "--json").stdout)
+    assert [f["kind"] for f in learnt["forced"]] == ["learnt"]
+    assert "(unsupported)" in learnt["forced"][0]["reason"]

@@ -63,6 +63,7 @@ typedef struct {
     uint64_t memory_total, memory_used;
     Intervals resets, lost, throttled, processes;
     char processes_file[512];
+    char memory_file[512];
 } Device;
 
 /* What outlives a process, in the file named like the configuration with .state added. */

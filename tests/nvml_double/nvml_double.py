@@ -87,6 +87,8 @@ class Device:
     process: tuple[tuple[float, ...], ...] = ()
     processes_file: Path | None = None
     """Pids, read at every call; for those that are only known later."""
+    memory_file: Path | None = None
+    """Bytes in use, read at every call, instead of those above."""
     missing: tuple[str, ...] = ()
 
     def lines(self, number: int) -> Iterator[str]:

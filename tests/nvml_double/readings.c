@@ -103,8 +103,12 @@ Return nvmlDeviceGetMemoryInfo(const Handle *handle, unsigned long long *total_f
     DEVICE(handle);
     if (d->missing[CAN_STATE]) return NOT_SUPPORTED;
     total_free_used[0] = d->memory_total;
-    total_free_used[1] = d->memory_total - d->memory_used;
-    total_free_used[2] = d->memory_used;
+    unsigned long long used = d->memory_used;
+    FILE *file = d->memory_file[0] ? fopen(d->memory_file, "r") : NULL;
+    if (file && fscanf(file, "%llu", &used) != 1) used = d->memory_used;
+    if (file) fclose(file);
+    total_free_used[1] = d->memory_total - used;
+    total_free_used[2] = used;
     return SUCCESS;
 }
 

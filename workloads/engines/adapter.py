@@ -14,6 +14,19 @@ from joulemark.workloads.cell import Deployment
 
 
 @dataclass(frozen=True)
+class Span:
+    """One node's part of a deployment over several nodes: which of ``nodes`` it is, and where rank 0 listens.
+
+    ``port`` and the one after it are free on the head node, for the ranks to find each other.
+    """
+
+    nodes: int
+    rank: int
+    head: str
+    port: int
+
+
+@dataclass(frozen=True)
 class StartFacts:
     """What the node adds to a deployment to make a command line.
 
@@ -31,6 +44,8 @@ class StartFacts:
     host: str = "127.0.0.1"
     served_name: str = "model"
     api_key: str | None = None
+    span: Span | None = None
+    """None where the deployment has one node for itself alone."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,8 @@ class FailurePattern:
 class ApiTraits:
     """How to talk to the engine's OpenAI-compatible ``/v1/completions``.
 
-    ``body`` is added to every request. ``fixed_length`` is what makes answers as long as asked for.
+    ``body`` is added to every request. ``fixed_length`` is what makes answers as long as asked for. ``takes_key`` says
+    that it can be given an API key in its environment; arguments can be read by every user of the node.
     """
 
     ready_path: str
@@ -63,6 +79,11 @@ class ApiTraits:
     body: dict[str, Any]
     fixed_length: dict[str, Any]
     reuse_connections: bool = True
+    takes_key: bool = False
+
+
+LOG = "log"
+"""The engine's own output among the documents that are read back."""
 
 
 class Engine(Protocol):
@@ -78,13 +99,17 @@ class Engine(Protocol):
     ready_timeout_s: float
 
     def command(self, deployment: Deployment, facts: StartFacts) -> Command:
-        """Return the command line. Raises BadInput where the engine has no word for what is asked."""
+        """Return the command line, over several nodes that of one rank. Raises BadInput where it has no word."""
 
     def engine_state(self, samples: Mapping[str, float]) -> dict[str, float | None]:
         """Return the columns of ``engine_state`` from Prometheus samples summed by metric name; None where absent."""
 
     def reported(self, documents: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the engine says it runs, flat, from the documents of ``reported_paths`` (missing ones absent)."""
+        """Return what the engine says it runs, flat.
+
+        ``documents`` are the answers at ``reported_paths`` by path, parsed where they are JSON, and under ``LOG`` what
+        the engine has written so far; missing ones are absent.
+        """
 
     def mismatches(self, deployment: Deployment, reported: Mapping[str, Any]) -> list[str]:
         """Return a sentence for everything that the engine runs otherwise than asked; empty where all agrees."""

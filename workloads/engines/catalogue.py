@@ -7,10 +7,13 @@ from typing import Protocol
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Cell, Deployment
 from joulemark.workloads.engines.adapter import Engine
+from joulemark.workloads.engines.common import common_refusal
+from joulemark.workloads.engines.endpoint import UNDECLARED, Endpoint
 from joulemark.workloads.engines.llamacpp import LlamaCpp
 from joulemark.workloads.engines.sglang import Sglang
 from joulemark.workloads.engines.vllm import Vllm
 from joulemark.workloads.nearest import suggestion
+from joulemark.workloads.precision import QUANTIZATIONS
 
 
 class KnownEngine(Engine, Protocol):
@@ -29,10 +32,9 @@ class KnownEngine(Engine, Protocol):
         """Return why the engine cannot be asked for ``deployment``, or None."""
 
 
-_ENGINES: dict[str, KnownEngine] = {engine.name: engine for engine in (LlamaCpp(), Vllm(), Sglang())}
-_VERSIONS = {"llamacpp": "2026.10.11549", "vllm": "0.33.0", "sglang": "0.5.23"}
-_CPU_VERSIONS = {"vllm": "0.32.0"}
-_ONLINE_METHODS = {("vllm", "fp8"): "fp8_per_tensor", ("sglang", "fp8"): "fp8"}
+_ENGINES: dict[str, KnownEngine] = {engine.name: engine for engine in (LlamaCpp(), Vllm(), Sglang(), Endpoint())}
+_VERSIONS = {"llamacpp": "2026.10.11549", "vllm": "0.33.0", "sglang": "0.5.23", "endpoint": UNDECLARED}
+_CPU_VERSIONS = {"vllm": "0.32.0", "sglang": "0.5.23"}
 
 ENGINE_NAMES = tuple(_ENGINES)
 
@@ -63,16 +65,17 @@ def environment_set(name: str, version: str, on_cpu: bool) -> str:
 
 
 def has_cpu_build(name: str) -> bool:
-    """Return whether joulemark can install the engine for the CPU."""
-    return name == "llamacpp" or name in _CPU_VERSIONS
+    """Return whether the engine runs on the CPU without an environment of the user's: installed by us, or there."""
+    return name in ("llamacpp", "endpoint") or name in _CPU_VERSIONS
 
 
-def online_method(name: str, quantization: str, on_cpu: bool) -> str | None:
+def online_method(name: str, quantization: str) -> str | None:
     """Return the engine's argument ``quantization`` that makes ``quantization`` from unquantized weights on loading.
 
-    None where it cannot: so far fp8 on GPUs is all, since vLLM's CPU build runs such checkpoints but makes none.
+    None where it cannot.
     """
-    return None if on_cpu else _ONLINE_METHODS.get((name, quantization))
+    needs = QUANTIZATIONS[quantization].engines.get(name)
+    return needs.online if needs is not None else None
 
 
 def refusal(deployment: Deployment) -> str | None:
@@ -84,4 +87,8 @@ def refusal(deployment: Deployment) -> str | None:
         return f"{engine.name} has no KV-cache type {deployment.kv_type}"
     if deployment.on_cpu and deployment.power_limit_w is not None:
         return "a power limit needs a GPU"
-    return engine.refusal(deployment)
+    if deployment.on_cpu and deployment.engine.args.get("cuda_graphs") is True:
+        return "CUDA graphs need a GPU"
+    # What an endpoint is said to run with is declared in whatever words.
+    lacking = common_refusal(deployment.engine.args, engine.name) if engine.name != Endpoint.name else None
+    return lacking or engine.refusal(deployment)

@@ -14,10 +14,12 @@ from typing import Any
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Deployment, Scalar
 from joulemark.workloads.engines.adapter import ApiTraits, Command, FailurePattern, StartFacts
-from joulemark.workloads.engines.failures import OUT_OF_MEMORY
+from joulemark.workloads.engines.common import check_commons, common_name
+from joulemark.workloads.engines.failures import LLAMACPP
 from joulemark.workloads.engines.options import flags, merged, refuse_reserved, text, variables
 from joulemark.workloads.engines.readback import present
-from joulemark.workloads.precision import quantizations_of
+from joulemark.workloads.engines.translate import llamacpp_options
+from joulemark.workloads.precision import kv_words, quantizations_of
 
 LAUNCHER = "{launcher}"
 """Stands for the path of the launcher script, which depends on the node."""
@@ -37,18 +39,6 @@ _RESERVED = {
     "cache_type_k": "use the kv_type axis",
     "cache_type_v": "use the kv_type axis",
 }
-_KV_TYPES = {
-    "f16": 1,
-    "f32": 0,
-    "bf16": 30,
-    "q8_0": 8,
-    "q5_1": 7,
-    "q5_0": 6,
-    "q4_1": 3,
-    "q4_0": 2,
-    "iq4_nl": 20,
-}
-"""The KV types that llama.cpp's server takes, with the numbers that the GGUF format gives them."""
 
 
 class LlamaCpp:
@@ -63,41 +53,20 @@ class LlamaCpp:
         body={"cache_prompt": False, "timings_per_token": True, "stream_options": {"include_usage": True}},
         fixed_length={"ignore_eos": True},
         reuse_connections=False,
+        takes_key=True,
     )
-    failures: tuple[FailurePattern, ...] = (
-        FailurePattern(
-            r"couldn't bind HTTP server socket|[Aa]ddress already in use",
-            "port_taken",
-            "another process listens on the engine's port; joulemark tries again on another one",
-        ),
-        FailurePattern(
-            r"unknown model architecture|requires flash_attn|llama\.cpp has no parameter|Unsupported cache type",
-            "unsupported",
-            "llama.cpp cannot run this combination: exclude it, or change the model, KV type or engine arguments",
-        ),
-        FailurePattern(
-            r"std::bad_alloc|unable to allocate|failed to allocate (buffer|compute)|Cannot allocate memory",
-            "out_of_memory",
-            OUT_OF_MEMORY.advice,
-        ),
-        FailurePattern(
-            r"invalid magic characters|gguf_init_from_\w+: failed|error loading model|failed to load model"
-            r"|not within the file bounds",
-            "bad_checkpoint",
-            "the GGUF file is missing or damaged: check its path, or remove it so that it is made or fetched again",
-        ),
-    )
+    failures: tuple[FailurePattern, ...] = LLAMACPP
     stop_grace_s: float = 10.0
     ready_timeout_s: float = 120.0
     quantizations: tuple[str, ...] = quantizations_of("gguf")
-    kv_types: tuple[str, ...] = tuple(_KV_TYPES)
+    kv_types: tuple[str, ...] = tuple(kv_words("llamacpp"))
     default_kv_type: str = "f16"
     # Each slot has a cache of its own for the whole context, which is there from the start.
     default_slots: int = 32
 
     def argument_name(self, key: str) -> str:
         """Return an argument as llama.cpp spells it: with underscores."""
-        return key if key.startswith("env.") else key.lstrip("-").replace("-", "_")
+        return key if key.startswith("env.") else common_name(key) or key.lstrip("-").replace("-", "_")
 
     def refusal(self, deployment: Deployment) -> str | None:
         """Return why llama.cpp cannot be asked for ``deployment``, or None."""
@@ -114,11 +83,10 @@ class LlamaCpp:
         """Return the command line. Raises BadInput where llama.cpp has no word for what is asked."""
         args = deployment.engine.args
         refuse_reserved(args, _RESERVED, self.name)
+        check_commons(args, self.name)
         refusal = self.refusal(deployment)
         if refusal is not None:
             raise BadInput(refusal)
-        if facts.api_key:
-            raise BadInput("llama.cpp is started without an API key here: it listens on this machine only")
         options = merged(
             {
                 "model": facts.model_path,
@@ -133,7 +101,7 @@ class LlamaCpp:
         )
         return Command(
             (LAUNCHER, *flags(options, negatable=False), *_settings(deployment, args)),
-            _environment(options, args),
+            {**_environment(options, args), **({"JOULEMARK_API_KEY": facts.api_key} if facts.api_key else {})},
         )
 
     def engine_state(self, samples: Mapping[str, float]) -> dict[str, float | None]:
@@ -176,9 +144,10 @@ def quantization_of_ftype(ftype: str) -> str:
 def _settings(deployment: Deployment, args: Mapping[str, Scalar]) -> tuple[str, ...]:
     settings: dict[str, Scalar] = {}
     if deployment.kv_type != "f16":
-        kind = _KV_TYPES[deployment.kv_type]
+        kind = kv_words("llamacpp")[deployment.kv_type]
         settings = {"cache_type_k": kind, "cache_type_v": kind}
-    settings |= {key: value for key, value in merged({}, args).items() if key not in _LAUNCHER_OPTIONS}
+    own = {key: value for key, value in args.items() if key not in _LAUNCHER_OPTIONS and common_name(key) is None}
+    settings |= merged(llamacpp_options(args), own)
     return tuple(word for key, value in settings.items() for word in ("--set", f"{key}={text(value)}"))
 
 

@@ -6,16 +6,21 @@ from collections.abc import Mapping
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Scalar
+from joulemark.workloads.engines.common import common_name
 
 ENVIRONMENT_PREFIX = "env."
 """An engine argument ``env.NAME`` is an environment variable of the engine instead."""
 
 
 def option_name(key: str) -> str:
-    """Return an argument as vLLM and SGLang spell it: without leading dashes, with ``-`` between words."""
+    """Return an argument in its one spelling.
+
+    Common options are written with ``_``, an engine's own as vLLM and SGLang write them: with ``-``, without those in
+    front.
+    """
     if key.startswith(ENVIRONMENT_PREFIX):
         return key
-    return key.lstrip("-").replace("_", "-")
+    return common_name(key) or key.lstrip("-").replace("_", "-")
 
 
 def refuse_reserved(args: Mapping[str, Scalar], reserved: Mapping[str, str], engine: str) -> None:

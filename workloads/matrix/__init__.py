@@ -1,5 +1,6 @@
 """From a sweep to its cells."""
 
-from joulemark.workloads.matrix.expand import Expansion, describe, expand
+from joulemark.workloads.compatibility import Place
+from joulemark.workloads.matrix.expand import Expansion, Omission, describe, expand
 
-__all__ = ["Expansion", "describe", "expand"]
+__all__ = ["Expansion", "Omission", "Place", "describe", "expand"]

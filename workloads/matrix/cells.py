@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from joulemark.warehouse.errors import UnknownModel
+from joulemark.warehouse.errors import BadInput, UnknownModel
 from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, Scalar, WindowPolicy
+from joulemark.workloads.compatibility import Place
 from joulemark.workloads.engines.catalogue import (
     KnownEngine,
     default_version,
@@ -16,16 +17,18 @@ from joulemark.workloads.engines.catalogue import (
     online_method,
     refusal,
 )
+from joulemark.workloads.engines.endpoint import Endpoint, EndpointPlace
 from joulemark.workloads.matrix.files import Files
 from joulemark.workloads.matrix.points import Point
 from joulemark.workloads.matrix.workload import Asked, make_workload
-from joulemark.workloads.models.catalogue import catalogue
+from joulemark.workloads.models.catalogue import catalogue, needs_no_hub
 from joulemark.workloads.models.checkpoint import precision_of_config
+from joulemark.workloads.models.dummy import dummy_precisions
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.models.generated import generated_quantizations
 from joulemark.workloads.models.resolve import local_config, resolve_model
-from joulemark.workloads.precision import UNQUANTIZED, quantizations_of
-from joulemark.workloads.sweep.model import Axis, EngineAsk, EngineSettings, ModelAsk, Sweep
+from joulemark.workloads.precision import UNQUANTIZED, is_a, quantizations_of
+from joulemark.workloads.sweep.model import ArgValue, Axis, EngineAsk, EngineSettings, ModelAsk, Sweep
 from joulemark.workloads.sweep.values import LINK, LOAD_AXES
 from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
@@ -46,16 +49,20 @@ class Candidate:
     refused: str | None
     asked: Asked
     """The workload as the sweep file has it."""
+    own_environment: bool = False
+    """Whether the sweep names an environment for its engine."""
 
 
 class CellMaker:
     """Makes cells of one sweep; remembers the models that it has resolved."""
 
-    def __init__(self, sweep: Sweep, any_accelerator: str) -> None:
+    def __init__(self, sweep: Sweep, place: Place) -> None:
         self.sweep = sweep
-        self.any_accelerator = any_accelerator
+        self.place = place
         self.files = Files(sweep.folder)
         self._places = {a.name: a.where for a in sweep.axes} | {k: a.where for a in sweep.axes for k in _linked(a)}
+        self.endpoints: dict[str, EndpointPlace] = {}
+        """Where the endpoints are, by the version that is declared of them."""
         self._models: dict[ModelAsk, tuple[ModelRef, ModelFacts | None]] = {}
 
     def model(self, ask: ModelAsk) -> tuple[ModelRef, ModelFacts | None]:
@@ -76,7 +83,7 @@ class CellMaker:
         """Return what ``asked`` stands for: ``any`` is the CPU for an engine that knows nothing else."""
         if asked != "any":
             return asked
-        return "cpu" if engine.weights_format == "gguf" else self.any_accelerator
+        return "cpu" if engine.weights_format == "gguf" else self.place.any_accelerator
 
     def candidate(self, point: Point) -> Candidate:
         """Return the cell of ``point``, and why it cannot be asked for where that is so."""
@@ -89,7 +96,12 @@ class CellMaker:
         settings = self.sweep.engines.get(engine.name, EngineSettings())
         version = engine_ask.version or settings.version or default_version(engine.name, on_cpu)
         args = _engine_args(engine, settings.args, engine_ask.args, point)
-        weights, args, refused = _weights(model, quantization, engine, on_cpu, args)
+        if engine.name == Endpoint.name:
+            self._keep_place(version, engine_ask.place or settings.place)
+        weights, refused = model, None
+        # What an endpoint has loaded is as it is: the sweep file declares it.
+        if engine.weights_format != "any":
+            weights, args, refused = _weights(model, quantization, engine, args)
         kv_type = point.get("kv_type", "auto")
         deployment = Deployment(
             model=weights,
@@ -108,7 +120,20 @@ class CellMaker:
                 f"{engine.name} has no CPU build that joulemark could install; "
                 f"name one of your own: engines: {{{engine.name}: {{environment: PATH}}}}"
             )
-        return Candidate(cell, model, facts, refusal(deployment) or refused, asked)
+        return Candidate(cell, model, facts, refusal(deployment) or refused, asked, bool(settings.environment))
+
+    def _keep_place(self, version: str, place: EndpointPlace | None) -> None:
+        """Note where the endpoint of this version is. Raises BadInput where that is not said, or is two places."""
+        if place is None:
+            raise BadInput(
+                f"{self.sweep.source}: the engine endpoint needs a url: write engines: {{endpoint: http://HOST:PORT}}, "
+                "or on the axis {name: endpoint, url: http://HOST:PORT, version: what runs there}"
+            )
+        if self.endpoints.setdefault(version, place) != place:
+            raise BadInput(
+                f"{self.sweep.source}: two endpoints are both declared as version {version!r}, and where one is makes "
+                "no other cell: give each a version of its own that says what runs there"
+            )
 
     def _asked(self, point: Point) -> Asked:
         """Return the workload of ``point``: axes over the value of the axis ``workload``, that over the sweep's own."""
@@ -144,42 +169,71 @@ def default_quantization(model: ModelRef, weights_format: str) -> str:
 
 
 def _engine_args(
-    engine: KnownEngine, settings: Mapping[str, Scalar], own: Mapping[str, Scalar], point: Point
+    engine: KnownEngine, settings: Mapping[str, ArgValue], own: Mapping[str, ArgValue], point: Point
 ) -> dict[str, Scalar]:
-    """Arguments of the sweep, of the axis value and of the ``engine.`` axes, the later over the earlier."""
+    """Arguments of the sweep, of the axis value and of the ``engine.`` axes, the later over the earlier.
+
+    Mappings become one argument for each of their keys: ``speculative.tokens``.
+    """
     axes = {key.removeprefix("engine."): value for key, value in point.items() if key.startswith("engine.")}
     args: dict[str, Scalar] = {}
     for source in (settings, own, axes):
-        args |= {engine.argument_name(key): value for key, value in source.items()}
+        for key, value in source.items():
+            name = engine.argument_name(key)
+            # A later mapping, or null, replaces an earlier one as a whole.
+            args = {k: v for k, v in args.items() if not k.startswith(f"{name}.")}
+            args |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
     return {key: args[key] for key in sorted(args) if args[key] is not None}
 
 
 def _weights(
-    model: ModelRef, quantization: str, engine: KnownEngine, on_cpu: bool, args: dict[str, Scalar]
+    model: ModelRef, quantization: str, engine: KnownEngine, args: dict[str, Scalar]
 ) -> tuple[ModelRef, dict[str, Scalar], str | None]:
     """Return where weights in ``quantization`` come from, the engine arguments with that, and why there are none."""
-    if model.weights == "dummy" and (model.source != "hub" or engine.weights_format == "gguf"):
-        return model, args, "dummy weights are for models from the hub, in vllm and sglang"
-    if model.source == "generated":
-        made = generated_quantizations(model.location, engine.weights_format)
-        return model, args, None if quantization in made else f"{model.name} is made in {', '.join(made)} only"
-    if engine.weights_format == "gguf" or "quantization" in args:
+    if model.weights == "dummy":
+        return _dummy(model, quantization, engine, args)
+    if model.source != "generated" and (engine.weights_format == "gguf" or "quantization" in args):
         return model, args, None
-    held, location = _held(model, quantization)
-    if held is None or held == quantization or (held in UNQUANTIZED and quantization in UNQUANTIZED):
+    held, location = _held(model, quantization, engine)
+    if held is None or is_a(held, quantization) or (held in UNQUANTIZED and quantization in UNQUANTIZED):
         return replace(model, location=location), args, None
-    method = online_method(engine.name, quantization, on_cpu)
-    if held in UNQUANTIZED and method is not None:
+    method = online_method(engine.name, quantization)
+    if held in UNQUANTIZED and method is not None and "quantization" not in args:
         return model, {**args, "quantization": method}, None
+    if model.source == "generated":
+        made = ", ".join(generated_quantizations(model.location, engine.weights_format))
+        return model, args, f"{model.name} is made in {made} only"
     return model, args, f"{model.name} is there in {held}, not in {quantization}: name a checkpoint in it as the model"
 
 
-def _held(model: ModelRef, quantization: str) -> tuple[str | None, str]:
+def _dummy(
+    model: ModelRef, quantization: str, engine: KnownEngine, args: dict[str, Scalar]
+) -> tuple[ModelRef, dict[str, Scalar], str | None]:
+    """Dummy weights need a configuration only: the catalogue's, in any precision that it can be written in."""
+    if model.source != "hub" or engine.weights_format == "gguf":
+        return model, args, "dummy weights are for models from the hub, in vllm and sglang"
+    if "quantization" in args or not needs_no_hub(model):
+        return model, args, None
+    possible = dummy_precisions(model.name)
+    if quantization in possible:
+        return model, args, None
+    method = online_method(engine.name, quantization)
+    if method is not None:
+        return model, {**args, "quantization": method}, None
+    return model, args, f"dummy weights of {model.name} are made in {', '.join(possible)}, not in {quantization}"
+
+
+def _held(model: ModelRef, quantization: str, engine: KnownEngine) -> tuple[str | None, str]:
     """Return the precision of the weights to be loaded (None where it cannot be known beforehand), and their place."""
+    if model.source == "generated":
+        made = generated_quantizations(model.location, engine.weights_format)
+        return quantization if quantization in made else made[0], model.location
     entry = catalogue().get(model.name)
     if entry is not None and model.source == "hub":
-        if quantization in entry.checkpoints and model.revision is None:
-            return quantization, entry.checkpoints[quantization]
+        listed = [q for q in entry.checkpoints if is_a(q, quantization)]
+        if listed and model.revision is None:
+            best = quantization if quantization in listed else listed[0]
+            return best, entry.checkpoints[best]
         return default_quantization(model, "hf"), model.location
     if model.source == "path" and not model.location.endswith(".gguf"):
         return precision_of_config(local_config(Path(model.location))), model.location

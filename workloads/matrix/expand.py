@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.warehouse.schema.identity import canonical_json
 from joulemark.workloads.cell import Cell, Deployment, Parallel
+from joulemark.workloads.compatibility import TOO_LARGE, Place, incompatible, unpacked
 from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.catalogue import engine_named
+from joulemark.workloads.engines.endpoint import EndpointPlace
+from joulemark.workloads.learnt import learnt_reason
 from joulemark.workloads.matrix.cells import Candidate, CellMaker
 from joulemark.workloads.matrix.matching import excludes
 from joulemark.workloads.matrix.points import axis_rank, product
@@ -22,31 +25,54 @@ from joulemark.workloads.words import lengths_in_words, load_in_words
 
 
 @dataclass(frozen=True)
+class Omission:
+    """What was left out and why.
+
+    ``kind`` is ``excluded`` (the sweep file says so), ``refused`` (there is no way to ask for it), ``incompatible`` (it
+    cannot work, as far as is known) or ``learnt`` (it failed before). The last two can be overruled.
+    """
+
+    what: str
+    why: str
+    kind: str
+
+    @property
+    def can_be_forced(self) -> bool:
+        """Whether it can be run all the same."""
+        return self.kind in ("incompatible", "learnt")
+
+
+@dataclass(frozen=True)
 class Expansion:
     """What a sweep comes to.
 
-    ``cells`` are all different, models first and concurrency last in their order. ``excluded`` holds pairs of what
-    was left out and why. ``facts`` are by model name, for the models whose shape is known.
+    ``cells`` are all different, models first and concurrency last in their order. ``facts`` are by model name, for the
+    models whose shape is known. ``forced`` is what would have been left out, had the user not overruled it.
     """
 
     cells: tuple[Cell, ...]
-    excluded: tuple[tuple[str, str], ...]
+    excluded: tuple[Omission, ...]
     warnings: tuple[str, ...]
     facts: Mapping[str, ModelFacts]
     tables: Tables = field(default_factory=Tables)
     """The files that its workloads name."""
+    endpoints: Mapping[str, EndpointPlace] = field(default_factory=dict)
+    """Where the endpoints are, by the version that is declared of them."""
+    forced: tuple[Omission, ...] = ()
 
 
-def expand(sweep: Sweep, *, any_accelerator: str = "any") -> Expansion:
-    """Return the cells of ``sweep``; ``any_accelerator`` is what ``accelerator: any`` stands for in this place.
+def expand(sweep: Sweep, place: Place | None = None, *, force: bool = False) -> Expansion:
+    """Return the cells of ``sweep`` in ``place``; ``force`` keeps those that cannot work by all that is known.
 
     Raises UnknownModel for a model that cannot be found, BadInput where an included cell cannot be asked for, where an
     engine argument is one that joulemark sets, or where no cell is left.
     """
-    maker = CellMaker(sweep, any_accelerator)
+    place = place or Place()
+    maker = CellMaker(sweep, place)
     cells: dict[str, Cell] = {}
-    excluded: dict[tuple[str, str], None] = {}
-    warnings: list[str] = []
+    excluded: dict[Omission, None] = {}
+    forced: dict[Omission, None] = {}
+    warnings: dict[str, None] = {}
     facts: dict[str, ModelFacts] = {}
     matched: set[str] = set()
     for point in product(sweep.axes):
@@ -54,19 +80,36 @@ def expand(sweep: Sweep, *, any_accelerator: str = "any") -> Expansion:
         hits = [e for e in sweep.exclude if excludes(e, candidate, maker)]
         matched.update(e.where for e in hits)
         if hits:
-            excluded[_described_for(hits[0], candidate.cell), f"excluded at {hits[0].where}"] = None
-        elif candidate.refused:
-            excluded[describe_deployment(candidate.cell.deployment), candidate.refused] = None
-        else:
-            _add(candidate, cells, facts)
-    warnings += [f"{e.where}: this exclude entry matches nothing" for e in sweep.exclude if e.where not in matched]
+            what = _described_for(hits[0], candidate.cell)
+            excluded[Omission(what, f"excluded at {hits[0].where}", "excluded")] = None
+            continue
+        found = _omission(candidate, place)
+        if found is not None and not (force and found.can_be_forced):
+            excluded[found] = None
+            continue
+        forced |= {found: None} if found is not None else {}
+        _add(candidate, cells, facts)
+    warnings |= {
+        f"{e.where}: this exclude entry matches nothing": None for e in sweep.exclude if e.where not in matched
+    }
     ordered = _ordered(list(cells.values()))
-    included = _include(sweep, maker, cells, facts, warnings)
+    included = _include(sweep, maker, cells, facts, warnings, forced if force else None)
     if not ordered and not included:
-        what, why = next(iter(excluded))
-        raise BadInput(f"{sweep.source}: no cell is left; the first that went: {what}: {why}")
-    _check_commands(sweep, [*ordered, *included])
-    return Expansion((*ordered, *included), tuple(excluded), tuple(warnings), facts, maker.files.tables)
+        first = next(iter(excluded))
+        hint = " (--force overrules that)" if any(e.can_be_forced for e in excluded) else ""
+        raise BadInput(f"{sweep.source}: no cell is left; the first that went: {first.what}: {first.why}{hint}")
+    everything = [*ordered, *included]
+    _check_commands(sweep, everything)
+    warnings |= dict.fromkeys(_notes(everything))
+    return Expansion(
+        tuple(everything),
+        tuple(excluded),
+        tuple(warnings),
+        facts,
+        maker.files.tables,
+        maker.endpoints,
+        tuple(forced),
+    )
 
 
 def describe(cell: Cell) -> str:
@@ -101,6 +144,33 @@ def _described_for(exclusion: Exclusion, cell: Cell) -> str:
     return describe(cell) if asked else describe_deployment(cell.deployment)
 
 
+def _omission(candidate: Candidate, place: Place) -> Omission | None:
+    """Return why the candidate cannot be measured, None where it can."""
+    deployment = candidate.cell.deployment
+    if candidate.refused:
+        return Omission(describe_deployment(deployment), candidate.refused, "refused")
+    learnt = learnt_reason(candidate.cell, place.failures)
+    if learnt:
+        return Omission(_described_with_load(candidate.cell), learnt, "learnt")
+    why = incompatible(candidate.cell, candidate.facts, place, candidate.own_environment)
+    what = (
+        _described_with_load(candidate.cell) if why and why.startswith(TOO_LARGE) else describe_deployment(deployment)
+    )
+    return Omission(what, why, "incompatible") if why else None
+
+
+def _described_with_load(cell: Cell) -> str:
+    return f"{describe_deployment(cell.deployment)} {lengths_in_words(cell.workload)} {load_in_words(cell.workload)}"
+
+
+def _notes(cells: list[Cell]) -> Iterator[str]:
+    """What is to be known of cells that do run."""
+    for cell in cells:
+        note = unpacked(cell.deployment)
+        if note:
+            yield f"{describe_deployment(cell.deployment)}: {note}"
+
+
 def _add(candidate: Candidate, cells: dict[str, Cell], facts: dict[str, ModelFacts]) -> bool:
     """Keep a cell. Returns whether it is new."""
     if candidate.facts is not None:
@@ -112,17 +182,27 @@ def _add(candidate: Candidate, cells: dict[str, Cell], facts: dict[str, ModelFac
 
 
 def _include(
-    sweep: Sweep, maker: CellMaker, cells: dict[str, Cell], facts: dict[str, ModelFacts], warnings: list[str]
+    sweep: Sweep,
+    maker: CellMaker,
+    cells: dict[str, Cell],
+    facts: dict[str, ModelFacts],
+    warnings: dict[str, None],
+    forced: dict[Omission, None] | None,
 ) -> list[Cell]:
+    """Add the cells that ``include`` names; ``forced``, where not None, takes what is overruled."""
     added = []
     for inclusion in sweep.include:
         candidate = maker.candidate(inclusion.values)
-        if candidate.refused:
-            raise BadInput(f"{inclusion.where}: this cell cannot be included: {candidate.refused}")
+        found = _omission(candidate, maker.place)
+        if found is not None and (forced is None or not found.can_be_forced):
+            hint = " (--force overrules that)" if found.can_be_forced else ""
+            raise BadInput(f"{inclusion.where}: this cell cannot be included: {found.why}{hint}")
+        if found is not None and forced is not None:
+            forced[found] = None
         if _add(candidate, cells, facts):
             added.append(candidate.cell)
         else:
-            warnings.append(f"{inclusion.where}: this include entry adds nothing: the cell is already there")
+            warnings[f"{inclusion.where}: this include entry adds nothing: the cell is already there"] = None
     return added
 
 

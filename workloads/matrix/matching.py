@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from joulemark.workloads.cell import EngineRef
 from joulemark.workloads.engines.catalogue import engine_named
 from joulemark.workloads.matrix.cells import Candidate, CellMaker
 from joulemark.workloads.matrix.points import satisfies
-from joulemark.workloads.sweep.model import EngineAsk, Exclusion, ModelAsk, Selection
+from joulemark.workloads.sweep.model import ArgValue, EngineAsk, Exclusion, ModelAsk, Selection
 from joulemark.workloads.sweep.values import LOAD_AXES
 
 
@@ -41,7 +42,7 @@ def _value(axis: str, candidate: Candidate) -> Any:
     deployment = candidate.cell.deployment
     kind, _, name = axis.partition(".")
     if kind == "engine":
-        return deployment.engine.args.get(engine_named(deployment.engine.name).argument_name(name))
+        return _argument(deployment.engine, name)
     if kind == "request":
         return candidate.asked.request.get(name)
     return candidate.asked.effective.get(axis) if axis in LOAD_AXES else getattr(deployment, axis)
@@ -59,9 +60,15 @@ def _is_model(wanted: ModelAsk | Selection, candidate: Candidate, maker: CellMak
 
 def _is_engine(wanted: EngineAsk, candidate: Candidate) -> bool:
     engine = candidate.cell.deployment.engine
-    spell = engine_named(engine.name).argument_name
-    args = all(engine.args.get(spell(key)) == value for key, value in wanted.args.items())
+    args = all(_argument(engine, key) == value for key, value in wanted.args.items())
     return wanted.name == engine.name and wanted.version in (None, engine.version) and args
+
+
+def _argument(engine: EngineRef, key: str) -> ArgValue:
+    """The value of an argument, a mapping where it has fields."""
+    name = engine_named(engine.name).argument_name(key)
+    fields = {k.removeprefix(f"{name}."): v for k, v in engine.args.items() if k.startswith(f"{name}.")}
+    return fields or engine.args.get(name)
 
 
 def _has_fields(fields: dict[str, Any], wanted: dict[str, Any]) -> bool:

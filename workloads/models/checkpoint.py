@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "f32"}
-_METHODS = {"awq": "awq", "gptq": "gptq", "fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "mxfp4"}
+_METHODS = {"awq": "awq", "gptq": "gptq", "fbgemm_fp8": "fp8-channel", "mxfp4": "mxfp4"}
+_MODELOPT = {"NVFP4": "nvfp4", "FP8": "fp8-tensor", "MXFP8": "mxfp8"}
+_FP8 = {"tensor": "fp8-tensor", "channel": "fp8-channel", "block": "fp8-block"}
 
 
 def precision_of_config(config: Mapping[str, Any]) -> str | None:
@@ -21,10 +23,13 @@ def precision_of_config(config: Mapping[str, Any]) -> str | None:
     if method == "compressed-tensors":
         return _compressed(scheme)
     if method == "modelopt":
-        return {"NVFP4": "nvfp4", "FP8": "fp8"}.get(str(scheme.get("quant_algo", "")).upper())
-    if method in ("awq", "gptq") and scheme.get("bits", 4) != 4:
-        return None
-    return _METHODS.get(method)
+        return _MODELOPT.get(str(scheme.get("quant_algo", "")).upper())
+    if method == "fp8":
+        return "fp8-block" if scheme.get("weight_block_size") else "fp8-tensor"
+    bits = scheme.get("bits", 4)
+    if method == "gptq" and bits == 8:
+        return "int8-w8a16"
+    return None if method in ("awq", "gptq") and bits != 4 else _METHODS.get(method)
 
 
 def _compressed(scheme: Mapping[str, Any]) -> str | None:
@@ -33,10 +38,12 @@ def _compressed(scheme: Mapping[str, Any]) -> str | None:
         return None
     weights, activations = groups[0].get("weights") or {}, groups[0].get("input_activations")
     kind = (str(weights.get("type")), weights.get("num_bits"), bool(activations))
+    if kind == ("float", 8, True):
+        return _FP8.get(str(weights.get("strategy")), "fp8")
     known: dict[tuple[str, int | None, bool], str] = {
         ("int", 8, True): "int8-w8a8",
+        ("int", 8, False): "int8-w8a16",
         ("int", 4, False): "w4a16",
-        ("float", 8, True): "fp8",
         ("float", 4, True): "nvfp4",
     }
     return known.get(kind)

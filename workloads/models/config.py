@@ -80,6 +80,8 @@ def facts_from_config(config: Mapping[str, Any]) -> ModelFacts:
         sliding_layers=sliding,
         window=int(config.get("sliding_window") or 0) if sliding else 0,
         context=config.get("max_position_embeddings"),
+        inner=_need(config, "intermediate_size") if sparse < shape.layers else 0,
+        expert_inner=_need(config, "moe_intermediate_size", "intermediate_size") if sparse else 0,
     )
 
 

@@ -17,6 +17,7 @@ class ModelFacts:
     as Qwen and Mistral count; OpenAI leaves out the input table, so its published figures for gpt-oss are this one
     less ``embedding_params``. ``expert_params`` are all routed experts together. ``kv_elements`` is what one token
     adds to the KV cache, over all layers. Of ``layers``, ``sliding_layers`` attend to the last ``window`` tokens only.
+    ``inner`` and ``expert_inner`` are the widths inside the feed-forward layers and inside one routed expert.
     """
 
     architecture: str
@@ -39,6 +40,13 @@ class ModelFacts:
     sliding_layers: int = 0
     window: int = 0
     context: int | None = None
+    inner: int = 0
+    expert_inner: int = 0
+
+    @property
+    def latent_attention(self) -> bool:
+        """Whether the KV cache holds one compressed vector per layer and token, which devices cannot share out."""
+        return self.kv_elements != 2 * self.layers * self.kv_heads * self.head_dim
 
 
 def flops_per_token(facts: ModelFacts, context_tokens: float) -> float:

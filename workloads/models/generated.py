@@ -11,8 +11,8 @@ from joulemark.warehouse.errors import UnknownModel
 
 PRESETS = ("tiny-dense", "tiny-moe")
 _QUANTIZATIONS = {
-    "tiny-dense": {"hf": ("bf16", "fp16", "int8-w8a8", "w4a16"), "gguf": ("f16", "q8_0", "q4_0")},
-    "tiny-moe": {"hf": ("bf16", "fp16"), "gguf": ("f16", "q8_0", "q4_0")},
+    "hf": ("bf16", "fp16", "fp8", "int8-w8a8", "w4a16", "gptq", "awq"),
+    "gguf": ("f16", "q8_0", "q4_0"),
 }
 
 
@@ -30,7 +30,9 @@ def generated_config(preset: str) -> dict[str, Any]:
 
 def generated_quantizations(preset: str, weights_format: str) -> tuple[str, ...]:
     """Return the precisions that ``preset`` is made in, as ``hf`` or as ``gguf``."""
-    return _QUANTIZATIONS[preset][weights_format]
+    if preset not in PRESETS:
+        raise UnknownModel(f"no generated model is called {preset!r}; there are: {', '.join(PRESETS)}")
+    return _QUANTIZATIONS[weights_format]
 
 
 def _shared() -> dict[str, Any]:

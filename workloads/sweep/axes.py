@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from joulemark.workloads.document import Item
+from joulemark.workloads.sweep.engine_fields import is_mapping
 from joulemark.workloads.sweep.model import Axis, Exclusion, Inclusion
 from joulemark.workloads.sweep.values import (
     DOTTED,
@@ -86,7 +87,7 @@ def _point(item: Item, what: str) -> dict[str, Any]:
 
 def _is_range(axis: str, item: Item) -> bool:
     numeric = axis in ("concurrency", "power_limit_w", "rate", "burstiness") or axis.startswith(DOTTED)
-    return numeric and isinstance(item.value, dict)
+    return numeric and isinstance(item.value, dict) and not is_mapping(axis.removeprefix("engine."))
 
 
 def _range(axis: str, item: Item) -> tuple[float, ...]:

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from joulemark.workloads.cell import Scalar
+from joulemark.workloads.engines.endpoint import EndpointPlace
 from joulemark.workloads.sweep.workload_model import WorkloadAsk
+
+ArgValue = Scalar | Mapping[str, Scalar]
+"""An engine argument; a mapping where a common option has several fields."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class EngineAsk:
-    """One engine as an axis value; ``version`` and ``args`` go over those of the sweep's ``engines``."""
+    """One engine as an axis value; ``version``, ``args`` and ``place`` go over those of the sweep's ``engines``."""
 
     name: str
     version: str | None = None
-    args: Mapping[str, Scalar] = field(default_factory=dict)
+    args: Mapping[str, ArgValue] = field(default_factory=dict)
+    place: EndpointPlace | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,9 @@ class EngineSettings:
     """What the sweep's ``engines`` says of one engine. ``environment`` is an interpreter or virtual environment."""
 
     version: str | None = None
-    args: Mapping[str, Scalar] = field(default_factory=dict)
+    args: Mapping[str, ArgValue] = field(default_factory=dict)
     environment: str | None = None
+    place: EndpointPlace | None = None
 
 
 @dataclass(frozen=True)

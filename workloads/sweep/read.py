@@ -6,13 +6,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.document import Item, check_schema, parse_document, read_text_file
-from joulemark.workloads.engines.catalogue import ENGINE_NAMES
-from joulemark.workloads.nearest import suggestion
 from joulemark.workloads.sweep.axes import read_axes, read_exclusions, read_inclusions
-from joulemark.workloads.sweep.model import Axis, EngineSettings, Measure, Sweep
-from joulemark.workloads.sweep.values import LINK, engine_args
+from joulemark.workloads.sweep.engine_fields import engine_settings
+from joulemark.workloads.sweep.model import Axis, Measure, Sweep
+from joulemark.workloads.sweep.values import LINK
 from joulemark.workloads.sweep.workload_fields import workload_value
 from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
@@ -50,7 +48,7 @@ def parse_sweep(text: str, name: str, folder: Path | None = None) -> Sweep:
         exclude=read_exclusions(fields["exclude"]) if "exclude" in fields else (),
         include=read_inclusions(fields["include"], axes) if "include" in fields else (),
         slo=_slo(fields["slo"]) if "slo" in fields else {},
-        engines=_engines(fields["engines"], base) if "engines" in fields else {},
+        engines=engine_settings(fields["engines"], base) if "engines" in fields else {},
         text=text,
         source=name,
         folder=base,
@@ -112,23 +110,3 @@ def _only(fields: Mapping[str, Item], key: str, there: str) -> str:
 def _slo(item: Item) -> dict[str, float]:
     fields = item.fields(SLO_KEYS, "slo")
     return {key: value.duration_s(key) for key, value in fields.items()}
-
-
-def _engines(item: Item, base: Path) -> dict[str, EngineSettings]:
-    found = {}
-    for name, settings in item.mapping("engines as a mapping").items():
-        if name not in ENGINE_NAMES:
-            raise BadInput(f"{item.keys[name]}: {name!r} is no engine: {suggestion(name, ENGINE_NAMES)}")
-        fields = settings.fields(("version", "args", "environment"), f"engines.{name}")
-        found[name] = EngineSettings(
-            version=fields["version"].text("version") if "version" in fields else None,
-            args=engine_args(fields["args"]) if "args" in fields else {},
-            environment=_environment(fields["environment"], base) if "environment" in fields else None,
-        )
-    return found
-
-
-def _environment(item: Item, base: Path) -> str:
-    """Absolute, not resolved: the interpreter of a virtual environment is a link that must stay one."""
-    path = Path(item.text("environment, the path of an interpreter or virtual environment")).expanduser()
-    return str(path if path.is_absolute() else base.absolute() / path)

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from joulemark.workloads.cell import Parallel, Scalar
+from joulemark.workloads.cell import Parallel
 from joulemark.workloads.document import Item
-from joulemark.workloads.engines.catalogue import ENGINE_NAMES
 from joulemark.workloads.nearest import suggestion
 from joulemark.workloads.precision import KV_TYPES, QUANTIZATIONS
-from joulemark.workloads.sweep.model import Bound, EngineAsk, ModelAsk, Selection
+from joulemark.workloads.sweep.engine_fields import argument, engine_value, refuse_secret
+from joulemark.workloads.sweep.model import Bound, ModelAsk, Selection
 from joulemark.workloads.sweep.workload_fields import burstiness_value, load_value, rate_value, workload_value
 
 LINK = "link"
@@ -41,6 +41,8 @@ _SCALES = {None: 1.0, "M": 1e6, "B": 1e9, "T": 1e12}
 
 def axis_value(axis: str, item: Item) -> Any:
     """Return the checked value of ``axis`` at ``item``. Raises BadInput with its place."""
+    if axis.startswith("engine."):
+        return argument(axis.removeprefix("engine."), item)
     if axis.startswith(DOTTED):
         return item.scalar(f"a text, number, true, false or null for {axis}")
     return _READERS[axis](item)
@@ -48,7 +50,10 @@ def axis_value(axis: str, item: Item) -> Any:
 
 def check_axis_name(name: str, where: Item) -> None:
     """Raise BadInput where ``name``, a key of the mapping ``where``, is no axis."""
-    if name in PLAIN_AXES or any(name.startswith(d) and name != d for d in DOTTED):
+    dotted = any(name.startswith(d) and name != d for d in DOTTED)
+    if dotted:
+        refuse_secret(name, Item(None, where.keys[name]))
+    if dotted or name in PLAIN_AXES:
         return
     known = (*PLAIN_AXES, LINK, "engine.<argument>", "request.<parameter>")
     place = Item(None, where.keys[name])
@@ -58,14 +63,6 @@ def check_axis_name(name: str, where: Item) -> None:
 def axis_name(key: str) -> str:
     """Return the one spelling of an axis: engine arguments without leading dashes."""
     return f"engine.{key.removeprefix('engine.').lstrip('-')}" if key.startswith("engine.") else key
-
-
-def engine_args(item: Item) -> dict[str, Scalar]:
-    """Return a mapping of engine arguments, without leading dashes."""
-    args: dict[str, Scalar] = {}
-    for key, value in item.mapping("engine arguments as a mapping").items():
-        args[key.lstrip("-")] = value.scalar(f"a text, number, true, false or null for {key}")
-    return args
 
 
 def parallel_fields(item: Item) -> dict[str, int | bool]:
@@ -114,15 +111,6 @@ def _selection(item: Item) -> Selection:
     )
 
 
-def _engine(item: Item) -> EngineAsk:
-    if not isinstance(item.value, dict):
-        return EngineAsk(item.one_of(ENGINE_NAMES, "engine"))
-    fields = item.fields(("name", "version", "args"), "engine", required=("name",))
-    version = fields["version"].text("version") if "version" in fields else None
-    args = engine_args(fields["args"]) if "args" in fields else {}
-    return EngineAsk(fields["name"].one_of(ENGINE_NAMES, "engine"), version, args)
-
-
 def _accelerator(item: Item) -> str:
     word = item.text("accelerator, such as H100, any or cpu")
     return word.lower() if word.lower() in ("any", "cpu") else word
@@ -136,7 +124,7 @@ _READERS: dict[str, Callable[[Item], Any]] = {
     "model": _model,
     "quantization": lambda item: item.one_of(QUANTIZATIONS, "quantization"),
     "kv_type": lambda item: item.one_of(KV_TYPES, "KV-cache type"),
-    "engine": _engine,
+    "engine": engine_value,
     "accelerator": _accelerator,
     "parallel": lambda item: Parallel(**parallel_fields(item)),  # type: ignore[arg-type]
     "power_limit_w": _power_limit,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from joulemark.workloads.document import Item
+from joulemark.workloads.sweep.engine_fields import refuse_secret
 from joulemark.workloads.sweep.presets import PRESETS
 from joulemark.workloads.sweep.workload_model import FileAsk, LengthAsk, PromptsAsk, TraceAsk, WorkloadAsk
 from joulemark.workloads.traffic.tables import UNITS_PER_S
@@ -29,6 +30,8 @@ def workload_value(item: Item) -> WorkloadAsk:
     read = {key: fields[key] for key in WORKLOAD_FIELDS if key in fields}
     found = {key: None if value.value is None else _READERS[key](value) for key, value in read.items()}
     request = fields["request"].mapping("request parameters as a mapping") if "request" in fields else {}
+    for key in request:
+        refuse_secret(key, Item(None, fields["request"].keys[key]))
     values = {key: value.scalar(f"a text, number, true, false or null for {key}") for key, value in request.items()}
     return WorkloadAsk(found, values, {key: item.keys[key] for key in found}).over(base)
 

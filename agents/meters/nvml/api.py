@@ -316,6 +316,12 @@ def memory_used_bytes(handle: Handle) -> int:
 
 
 @_translated
+def memory_total_bytes(handle: Handle) -> int:
+    """Return the memory that the board has."""
+    return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+
+
+@_translated
 def throttle_reasons(handle: Handle) -> int:
     """Return NVML's bit mask of clock event reasons."""
     try:

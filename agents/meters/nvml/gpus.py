@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -79,6 +80,15 @@ class Gpus:
             found.close()
             return None
         return found
+
+    def memory_bytes(self) -> int | None:
+        """Return the memory of the largest board, None where none tells."""
+        found = []
+        for gpu in self.gpus.values():
+            if gpu.handle is not None:
+                with suppress(NvmlError):
+                    found.append(api.memory_total_bytes(gpu.handle))
+        return max(found, default=None)
 
     def close(self) -> None:
         """Let go of the library."""

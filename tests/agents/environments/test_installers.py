@@ -107,3 +107,24 @@ def test_what_went_wrong_is_put_into_one_line() -> None:
     assert condensed("one\ntwo\nthree\nfour\n") == "two three four"
     assert condensed("") == "the installer said nothing"
     assert len(condensed("error: " + "long " * 500)) < 450
+
+
+PUT_TOGETHER = RequirementSet.parse(
+    "tiny", "# size_mb: 1\n# python: >=3.11\n# import: tiny\n# override: a==1\n# no-deps: c==3 d==4\ntiny==1.0\n"
+)
+
+
+def test_uv_overrides_requirements_and_installs_others_alone(tmp_path: Path) -> None:
+    run = Recorded(tmp_path / "environment")
+    Uv("uv").make(PUT_TOGETHER, tmp_path / "environment", run)
+    _, first, second = run.commands
+    overrides = Path(first[first.index("--overrides") + 1])
+    assert overrides.read_text() == "a==1\n"
+    assert {"c==3", "d==4", "--no-deps"} <= set(second)
+    assert "--requirements" not in second
+    assert "--compile-bytecode" in second
+
+
+def test_pip_cannot_put_an_environment_together(tmp_path: Path) -> None:
+    with pytest.raises(MissingTool, match="put together in a way that pip cannot"):
+        Pip().make(PUT_TOGETHER, tmp_path / "environment", Recorded(tmp_path / "environment"))

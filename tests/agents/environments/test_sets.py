@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from joulemark.agents.environments import RequirementSet, known_sets, load_set
+from joulemark.agents.environments.make import environment_folder
 from joulemark.warehouse.errors import BadInput
 
 HEADERS = "# size_mb: 1\n# python: >=3.11,<3.15\n# import: tiny\n"
@@ -50,3 +53,18 @@ def test_a_missing_header_is_named() -> None:
 )
 def test_versions_of_python(version: tuple[int, ...], held: bool) -> None:
     assert RequirementSet.parse("tiny", HEADERS).holds_python(version) is held
+
+
+def test_what_is_put_together_says_how(tmp_path: Path) -> None:
+    (tmp_path / "make.py").write_text("print('made')")
+    text = f"{HEADERS}# override: a==1 b==2\n# no-deps: c==3\n# recipe: make.py\ntiny==1.0\n"
+    wanted = RequirementSet.parse("tiny", text, tmp_path)
+    assert (wanted.overrides, wanted.without_deps) == (("a==1", "b==2"), ("c==3",))
+    assert wanted.recipe == "print('made')"
+
+
+def test_a_changed_recipe_makes_another_environment(tmp_path: Path) -> None:
+    plain = RequirementSet.parse("tiny", HEADERS)
+    assert environment_folder(plain, tmp_path) != environment_folder(replace(plain, recipe="one"), tmp_path)
+    one, two = (replace(plain, recipe=text) for text in ("one", "two"))
+    assert environment_folder(one, tmp_path) != environment_folder(two, tmp_path)

@@ -20,7 +20,10 @@ from joulemark.workloads.models.generated import generated_config
 
 PRESETS = ("tiny-dense", "tiny-moe")
 GGML_BYTES = {0: (4, 1), 1: (2, 1), 2: (18, 32), 8: (34, 32)}
-NUMPY_KINDS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "I8": "i1", "I32": "<i4", "I64": "<i8"}
+NUMPY_KINDS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "I8": "i1", "I32": "<i4", "I64": "<i8", "F8_E4M3": "u1"}
+QUANTIZED = ("fp8", "int8-w8a8", "w4a16", "gptq", "awq")
+AWQ_COLUMNS = (0, 2, 4, 6, 1, 3, 5, 7)
+"""Which of eight outputs the half bytes of an AWQ word hold, the lowest first."""
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +140,56 @@ def test_gguf_precisions_hold_what_they_are_named_after(home: Path) -> None:
         names = ("blk.0.ffn_up_exps.weight", "token_embd.weight", "blk.0.ffn_gate_inp.weight", "output_norm.weight")
         kinds[quantization] = [found[name][1] for name in names]
     assert kinds == {"f16": [1, 1, 0, 0], "q8_0": [8, 8, 0, 0], "q4_0": [2, 8, 0, 0]}
+
+
+def half_bytes(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Eight values per word, the lowest first, along a new last axis."""
+    return np.stack([(words.view(np.uint32) >> shift & 15).astype(int) for shift in range(0, 32, 4)], axis=-1)
+
+
+def fp8_value(code: int) -> float:
+    """e4m3fn: a sign, four bits of exponent with bias 7, three of mantissa; without infinities."""
+    sign, exponent, mantissa = -1 if code & 0x80 else 1, code >> 3 & 15, code & 7
+    return sign * (mantissa / 8 * 2**-6 if exponent == 0 else (1 + mantissa / 8) * 2.0 ** (exponent - 7))
+
+
+def test_fp8_gptq_and_awq_hold_the_same_weights(home: Path) -> None:
+    exact = {t.spec.hf[0]: t.values for t in tensors(generated_config("tiny-dense"))}
+    base = "model.layers.3.mlp.down_proj"
+    weight = exact[f"{base}.weight"]
+    fp8 = read_safetensors(made(home, "tiny-dense", "fp8", "hf") / "model.safetensors")
+    values = np.array([fp8_value(code) for code in range(256)])[fp8[f"{base}.weight"]]
+    assert fp8[f"{base}.weight_scale"].shape == (3, 9)
+    scales = fp8[f"{base}.weight_scale"].repeat(128, axis=0).repeat(128, axis=1)
+    # Three bits of mantissa, or a fixed step of 2^-9 where the number is subnormal.
+    allowed = np.maximum(np.abs(weight) / 16, scales * 2**-10)
+    assert np.all(np.abs(values * scales - weight) <= allowed * 1.001)
+    gptq = read_safetensors(made(home, "tiny-dense", "gptq", "hf") / "model.safetensors")
+    inputs = np.arange(1152)
+    assert gptq[f"{base}.g_idx"].tolist() == (inputs // 128).tolist()
+    integers = half_bytes(gptq[f"{base}.qweight"]).transpose(0, 2, 1).reshape(1152, 384)
+    zeros = half_bytes(gptq[f"{base}.qzeros"]).reshape(9, 384) + 1
+    scales = gptq[f"{base}.scales"].astype(float)
+    back = ((integers - zeros[inputs // 128]) * scales[inputs // 128]).T
+    assert np.abs(back - weight).max() < scales.max() * 0.505
+    awq = read_safetensors(made(home, "tiny-dense", "awq", "hf") / "model.safetensors")
+    place = np.argsort(AWQ_COLUMNS)
+    integers = half_bytes(awq[f"{base}.qweight"])[:, :, place].reshape(1152, 384)
+    zeros = half_bytes(awq[f"{base}.qzeros"])[:, :, place].reshape(9, 384)
+    scales = awq[f"{base}.scales"].astype(float)
+    back = ((integers - zeros[inputs // 128]) * scales[inputs // 128]).T
+    assert np.abs(back - weight).max() < scales.max() * 1.01
+    assert np.abs(back - weight).mean() < scales.max() * 0.3
+
+
+@pytest.mark.parametrize("quantization", QUANTIZED)
+def test_a_quantized_mixture_of_experts_keeps_its_router(home: Path, quantization: str) -> None:
+    found = read_safetensors(made(home, "tiny-moe", quantization, "hf") / "model.safetensors")
+    router = "model.layers.0.mlp.gate.weight"
+    assert found[router].dtype.itemsize == 2
+    assert not [name for name in found if name.startswith("model.layers.0.mlp.gate.") and name != router]
+    experts = {name.split(".")[5] for name in found if ".mlp.experts." in name}
+    assert len(experts) == 8
 
 
 def test_the_quantized_checkpoints_hold_the_same_weights(home: Path) -> None:

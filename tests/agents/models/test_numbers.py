@@ -7,7 +7,18 @@ import struct
 import numpy as np
 import pytest
 
-from joulemark.agents.models.numbers import from_bf16, group_scales, packed_int4, to_bf16, to_int, to_q4_0, to_q8_0
+from joulemark.agents.models.numbers import (
+    from_bf16,
+    from_fp8,
+    group_scales,
+    packed_int4,
+    packed_nibbles,
+    to_bf16,
+    to_fp8,
+    to_int,
+    to_q4_0,
+    to_q8_0,
+)
 from joulemark.agents.models.weights import Floats
 
 
@@ -102,3 +113,23 @@ def test_four_bit_words_hold_the_first_value_lowest() -> None:
 def test_a_row_that_is_no_multiple_of_the_block() -> None:
     with pytest.raises(ValueError, match="48 columns are no multiple of 32"):
         to_q8_0(np.zeros((2, 48), np.float32))
+
+
+def test_fp8_is_the_nearest_with_ties_to_even_and_ends_at_448() -> None:
+    known = {0.0: 0x00, 1.0: 0x38, -1.0: 0xB8, 448.0: 0x7E, -448.0: 0xFE, 2.0**-9: 0x01, 2.0**-6: 0x08, 0.4375: 0x2E}
+    assert to_fp8(np.array(list(known), np.float32)).tolist() == list(known.values())
+    # Halfway between 1 and 1.125, between 1.125 and 1.25, and between nothing and the smallest number.
+    ties = np.array([1.0625, 1.1875, 2.0**-10, 3 * 2.0**-10], np.float32)
+    assert from_fp8(to_fp8(ties)).tolist() == [1.0, 1.25, 0.0, 2.0**-8]
+    assert from_fp8(to_fp8(np.array([1e9, -500.0], np.float32))).tolist() == [448.0, -448.0]
+
+
+def test_every_fp8_pattern_comes_back() -> None:
+    bits = np.array([b for b in range(256) if b & 0x7F != 0x7F], np.uint8)
+    assert to_fp8(from_fp8(bits)).tolist() == bits.tolist()
+
+
+def test_half_bytes_stand_in_the_order_that_is_asked_for() -> None:
+    row = np.arange(8)[None, :]
+    word = int(packed_nibbles(row, (0, 2, 4, 6, 1, 3, 5, 7)).view(np.uint32)[0, 0])
+    assert word == 0x75316420

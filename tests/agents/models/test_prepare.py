@@ -80,8 +80,8 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     ("preset", "quantization", "weights_format", "known"),
     [
         ("tiny-dense", "bf16", "gguf", "f16, q4_0, q8_0"),
-        ("tiny-dense", "q8_0", "hf", "bf16, fp16, int8-w8a8, w4a16"),
-        ("tiny-moe", "w4a16", "hf", "bf16, fp16"),
+        ("tiny-dense", "q8_0", "hf", "awq, bf16, fp16, fp8, gptq, int8-w8a8, w4a16"),
+        ("tiny-moe", "nvfp4", "hf", "awq, bf16, fp16, fp8, gptq, int8-w8a8, w4a16"),
     ],
 )
 def test_a_precision_that_does_not_exist(
