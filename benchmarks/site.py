@@ -113,7 +113,11 @@ def fill(folder: Path, groups: int) -> None:
             "accelerator": dice.choice(["NVIDIA H100 80GB HBM3", "NVIDIA H200", "NVIDIA B200"]),
             "devices": 1 << i % 4,
         }
-        row |= {"task": f"{64 << group % 8} tokens in, {32 + group} out", "concurrency": 1 << i % 9}
+        row |= {
+            "task": f"{64 << group % 8} tokens in, {32 + group} out",
+            "concurrency": 1 << i % 9,
+            "load": f"{1 << i % 9} in flight",
+        }
         row |= {"j": j, "half": spread - 1, "freedom": 2}
         row |= {"rank_best": i // groups + 1, "rank_worst": min(ROWS // groups, i // groups + 40)}
         rows.append(row | {"ranked_rows": ROWS // groups, "output_tokens_per_s": dice.uniform(50, 9000)})

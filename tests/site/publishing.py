@@ -25,6 +25,10 @@ SPECS = [
     Spec(model="tiny-moe", architecture="moe", busy_w=330.0, loaded_w=90, concurrency=8, **GPU),
     Spec(busy_w=430.0, loaded_w=95, concurrency=8, **GPU),
     Spec(busy_w=415.0, loaded_w=91, concurrency=4, quantization="q4_0", **{**GPU, "accelerator": "L4 <i>x"}),
+    Spec(model="two-nodes", busy_w=33.0, nodes=("node-a",)),
+    Spec(model="two-nodes", busy_w=34.0, nodes=("node-b",)),
+    Spec(model="two-nodes", busy_w=36.0, nodes=("node-a",), quantization="q4_0"),
+    Spec(model="two-nodes", busy_w=37.5, nodes=("node-b",), quantization="q4_0"),
     Spec(model=HOSTILE, busy_w=44.0, concurrency=4, sweep=SCRIPT),
 ]
 

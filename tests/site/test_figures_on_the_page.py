@@ -49,9 +49,9 @@ def expected(connection, a):
           join utilisation_adjusted({u}) v using (cell, boundary, fidelity)
           join cost({hour}, {a["price"]}, {a["pue"]}, {included}) c using (cell, boundary, fidelity)
         ), priced as (
-          select *, case when {included} and devices > 0 then 0 else kwh * {a["price"]} end as power_cost,
-            floor({a["budget"]} / (case when boundary = 'facility' then 1 else {a["pue"]} end * watts)) as n
-          from base
+          select base.*, case when {included} and base.devices > 0 then 0 else kwh * {a["price"]} end as power_cost,
+            f.deployments as n, f.tokens_per_s as site_rate
+          from base join facility({a["budget"]}, {a["budget"]}, {a["pue"]}, {u}) f using (cell, boundary, fidelity)
         )
         select *, cost_per_response({a["response"]}, {a["attempts"]}, j, {a["other"]}, {a["otherJ"]}) as j_per_response,
           cost_per_response({a["response"]}, {a["attempts"]}, (gpu_cost + power_cost) / 1e6,
@@ -85,7 +85,7 @@ def test_every_figure_is_that_of_the_views(tab, address, connection, seed):
         assert page["j_per_response"][key] == pytest.approx(row["j_per_response"], **near)
         assert page["cost_per_response"][key] == pytest.approx(row["cost_per_response"], **near)
         assert page["deployments"][key] == row["n"]
-        assert page["site_tokens_per_s"][key] == pytest.approx(row["n"] * row["rate"], **near)
+        assert page["site_tokens_per_s"][key] == pytest.approx(row["site_rate"], **near)
 
 
 def test_untouched_it_shows_the_leaderboard(tab, address, connection):
@@ -117,11 +117,13 @@ def test_ranks_by_cost_are_those_of_the_query(tab, address, connection, seed):
 
 def test_a_comparison_is_that_of_the_command(tab, address, connection):
     rows = [r for r in connection.sql("from leaderboard").to_pylist() if r["boundary"] == "cpu" and r["trials"] > 1]
-    a, b, c = rows[0], rows[1], rows[-1]
-    keys = [f"{r['cell']}.{r['boundary']}.{r['fidelity']}" for r in (a, b, c)]
+    a, b, c = next(r for r in rows if r["model"] == "two-nodes"), rows[0], rows[-1]
+    # Two cells that both ran on the same two nodes: what these did to them cancels.
+    d = next(r for r in rows if r["model"] == "two-nodes" and r["cell"] != a["cell"])
+    keys = [f"{r['cell']}.{r['boundary']}.{r['fidelity']}" for r in (a, b, c, d)]
     tab.go(f"{address}/index.html#{urlencode([('view', 'compare'), *(('compare', k) for k in keys)])}")
     said = tab.page.locator(".verdicts li")
-    pairs = [(a, b), (a, c), (b, c)]
+    pairs = [(a, b), (a, c), (a, d), (b, c), (b, d), (c, d)]
     assert said.count() == len(pairs)
     for i, (left, right) in enumerate(pairs):
         wanted = compare(connection, left["cell"], right["cell"])

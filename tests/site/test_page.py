@@ -61,7 +61,7 @@ def test_failed_and_invalid_trials_are_listed_and_not_ranked(tab, address, conne
     text = table.inner_text()
     assert "engine_died" in text
     assert "requests_failed" in text
-    assert "<path>/x.gguf at <address> <b onclick=alert(3)>here</b> on node-2" in text, ERROR
+    assert "<path>/x.gguf at <address> <b onclick=alert(3)>here</b> on node-3" in text, ERROR
     tab.go(f"{address}/index.html")
     bad = {r["cell"] for r in connection.sql("from failures").to_pylist()}
     assert not any(key.split(".")[0] in bad for key in tab.texts("rank"))
@@ -145,7 +145,11 @@ def test_a_trial_s_traces_are_drawn(tab, address, connection, site):
 def test_plots_are_drawn_with_tables_beside_them(tab, address):
     tab.go(f"{address}/index.html#view=plots")
     tab.page.locator("#plots svg[role=img]").first.wait_for()
-    assert tab.page.locator("#plots svg[role=img]").count() >= 3
+    assert tab.page.locator("#plots svg[role=img]").count() >= 6
+    heads = tab.page.locator("#plots h2").all_inner_texts()
+    assert {"Power by phase", "Lever effects", "Spread between nodes", "What binds"} <= set(heads)
+    tab.page.get_by_label("lever").select_option("quantization")
+    assert "lever=quantization" in tab.page.url
     assert tab.page.locator("#plots svg[role=img] circle, #plots svg[role=img] path").count() > 5
     assert tab.page.locator("#plots details table").count() >= 3
 

@@ -78,7 +78,7 @@ def test_simulated_trials_are_nowhere_unless_asked_for(warehouse, folder, no_ass
 
 
 def test_nothing_says_where_it_was_measured(warehouse, folder, no_assets, tmp_path):
-    told = (b"rack7", b"node-a", b"alice", b"10.1.2.3", b"/home/")
+    told = (b"rack7", b"node-a", b"node-b", b"alice", b"10.1.2.3", b"/home/")
     # Names of our own documentation aside, no file holds any of it: Parquet and Arrow are searched as rows.
     for name, content in files(folder).items():
         if name.endswith(".parquet"):

@@ -55,7 +55,7 @@ def wanted(connection, query, tmp_path):
 
 def redacted(value):
     """Return a value as it is published."""
-    names = {"node-a": "node-1", "rack7": "node-2"}
+    names = {"node-a": "node-1", "node-b": "node-2", "rack7": "node-3"}
     if isinstance(value, list):
         return [redacted(v) for v in value]
     return names.get(value, value) if isinstance(value, str) else value
@@ -119,4 +119,4 @@ def test_a_mistake_is_said(opened):
 def test_a_link_holds_the_query(tab, address):
     query = "select count(*)::int as n from leaderboard"
     tab.go(f"{address}/sql.html#{urlencode({'q': query})}")
-    assert tab.page.locator("#result tbody td").inner_text() == str(8 + 1)
+    assert tab.page.locator("#result tbody td").inner_text() == "11"

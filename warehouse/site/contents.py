@@ -17,8 +17,8 @@ Row = dict[str, Any]
 PER_REQUEST = ("tokens", "request_latency")
 """Views over raw traces: not published as tables, but there in the page's SQL where traces are."""
 TABLES = (
-    *("trial_energy", "cell_statistics", "lever_effects", "node_differences"),
-    *("nodes", "quality", "sites", "slos", "manifests"),
+    *("trial_energy", "cell_statistics", "lever_effects", "node_differences", "sweep_drift"),
+    *("nodes", "quality", "imported", "sites", "slos", "manifests"),
 )
 """What is published besides the views."""
 TRACES = ("power", "requests", "engine_state", "device_state", "request_energy")
@@ -49,9 +49,9 @@ class Contents:
         wanted = "true" if options.simulated else "false"
         connection.duckdb.execute(_HIDE.format(wanted=wanted))
         nodes = _nodes(connection)
-        texts = (m.error or "" for m in connection.snapshot.manifests)
-        more = (str((m.engine.argv, m.engine.environment)) for m in connection.snapshot.manifests if m.engine)
-        return cls(connection, redactor(nodes, (*texts, *more), on=options.redact), options.simulated)
+        told = connection.duckdb.sql("SELECT coalesce(error, '') || ' ' || coalesce(engine, '') FROM manifests")
+        texts = (text for (text,) in told.fetchall())
+        return cls(connection, redactor(nodes, texts, on=options.redact), options.simulated)
 
     def table(self, name: str) -> pa.Table:
         """Return a view or dataset as it is published: rows in a fixed order, nothing simulated unless asked for."""
@@ -97,7 +97,8 @@ class Contents:
         if "trial" in columns:
             parts.append("trial NOT IN (SELECT trial FROM hidden_trials)")
         elif "cell" in columns:
-            parts.append("cell NOT IN (SELECT cell FROM hidden_cells)")
+            # What was imported has no cell of ours.
+            parts.append("(cell IS NULL OR cell NOT IN (SELECT cell FROM hidden_cells))")
         elif "sweep" in columns:
             parts.append("sweep NOT IN (SELECT sweep FROM hidden_sweeps)")
         if "cell_a" in columns:
@@ -109,10 +110,11 @@ class Contents:
 
 
 def _nodes(connection: Connection) -> list[str]:
-    found = {part.node for m in connection.snapshot.manifests for part in m.nodes}
-    named = connection.duckdb.sql("SELECT node FROM nodes UNION SELECT node FROM power UNION SELECT node FROM requests")
-    found |= {name for (name,) in named.fetchall()}
-    return sorted(found)
+    named = connection.duckdb.sql("""
+        SELECT unnest(nodes).node AS node FROM manifests
+        UNION SELECT node FROM nodes UNION SELECT node FROM power UNION SELECT node FROM requests
+    """)
+    return sorted(name for (name,) in named.fetchall())
 
 
 def _sorted(table: pa.Table) -> pa.Table:

@@ -6,8 +6,8 @@ import math
 from collections import defaultdict
 from typing import Any
 
-from joulemark.warehouse.build.cell_statistics import cluster
-from joulemark.warehouse.build.statistics import Mean, mean_of_logs
+from joulemark.warehouse.build.cell_statistics import cell_mean
+from joulemark.warehouse.build.statistics import Mean
 from joulemark.warehouse.site.contents import Contents
 
 Row = dict[str, Any]
@@ -16,27 +16,17 @@ Key = tuple[str, str, str]
 DIGITS = 8
 """Significant digits of a number in the page; the tables to download have all."""
 FIRST = (
-    *(
-        "cell",
-        "boundary",
-        "fidelity",
-        "grade",
-        "task",
-        "group",
-        "model",
-        "architecture",
-        "total_params",
-        "quantization",
-    ),
-    *("engine", "engine_version", "accelerator", "devices", "concurrency", "arrivals", "rate_per_s", "load_fraction"),
-    *("sweep", "simulated", "j", "half", "freedom", "output_tokens_per_s", "mean_w", "loaded_idle_w", "ttft_p99_ms"),
+    *("cell", "boundary", "fidelity", "grade", "task", "group", "model", "architecture", "total_params"),
+    *("quantization", "engine", "engine_version", "accelerator", "devices", "concurrency", "load", "sweep"),
+    *("simulated", "j", "half", "freedom", "output_tokens_per_s", "mean_w", "loaded_idle_w", "ttft_p99_ms"),
     *("itl_p99_ms", "trials_valid", "trials_invalid", "trials_failed", "rank_best", "rank_worst", "ranked_rows"),
 )
 """What the page shows at first, and filters and ranks by; it loads the other columns after it."""
 FACTORS = (
     *("model", "architecture", "total_params", "active_params", "quantization", "kv_type", "engine", "engine_version"),
     *("engine_args", "accelerator", "devices", "tensor", "pipeline", "data_parallel", "expert", "power_limit_w"),
-    *("concurrency", "input_lengths", "output_lengths", "arrivals", "rate_per_s", "load_fraction", "sweep"),
+    *("concurrency", "input_lengths", "output_lengths", "arrivals", "rate_per_s", "load_fraction"),
+    *("task", "load", "sweep"),
 )
 FIGURES = (
     *("output_tokens_per_s", "mean_w", "peak_w", "loaded_idle_w", "cold_idle_w"),
@@ -54,33 +44,24 @@ def leaderboard_rows(contents: Contents) -> list[Row]:
     """
     results = {_key(r): r for r in contents.rows("cell_results")}
     statistics = {_key(r): r for r in contents.rows("cell_statistics")}
-    halves = _halves(contents)
+    means = _means(contents)
     groups: dict[tuple[Any, ...], int] = {}
     rows = []
     for line in contents.rows("leaderboard"):
         key = _key(line)
         result, statistic = results[key], statistics[key]
-        group = (line["boundary"], line["fidelity"], task(result))
+        group = (line["boundary"], line["fidelity"], result["task"])
         rows.append(
             {name: result[name] for name in ("cell", "boundary", "fidelity", "grade", *FACTORS, *FIGURES, *COUNTS)}
             | {name: statistic[name] for name in RANKS}
             | {
-                "task": task(result),
                 "group": groups.setdefault(group, len(groups)),
                 "j": statistic["j_per_token"],
-                "half": halves[key][0],
-                "freedom": halves[key][1],
                 "simulated": result["simulated"],
             }
+            | _uncertainty(means[key], contents.redact.aliases)
         )
     return rows
-
-
-def task(result: Row) -> str:
-    """Return what each request asks, in words."""
-    if result.get("task") is not None:
-        return str(result["task"])
-    return f"{result['input_lengths']} tokens in, {result['output_lengths']} out"
 
 
 def by_column(rows: list[Row]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -114,8 +95,8 @@ def _key(row: Row) -> Key:
     return row["cell"], row["boundary"], row["fidelity"]
 
 
-def _halves(contents: Contents) -> dict[Key, tuple[float | None, int]]:
-    """Return half width and degrees of freedom of every row's logarithm, as `compare` finds them."""
+def _means(contents: Contents) -> dict[Key, Mean]:
+    """Return what is behind every row, as `compare` finds it."""
     trials: dict[Key, list[Row]] = defaultdict(list)
     rows = contents.connection.duckdb.sql(
         "FROM trial_results SELECT cell, boundary, fidelity, nodes, start, j_per_output_token AS j "
@@ -123,12 +104,20 @@ def _halves(contents: Contents) -> dict[Key, tuple[float | None, int]]:
     )
     for row in rows.to_arrow_table().to_pylist():
         trials[_key(row)].append(row)
-    means = {k: mean_of_logs([t["j"] for t in v], [cluster(t) for t in v]) for k, v in trials.items()}
-    return {k: (_half(m), m.freedom) for k, m in means.items()}
+    return {key: cell_mean(valid) for key, valid in trials.items()}
 
 
-def _half(mean: Mean) -> float | None:
-    if mean.interval is None:
-        return None
-    low, high = mean.interval
-    return math.log(high / low) / 2
+def _uncertainty(mean: Mean, aliases: dict[str, str]) -> Row:
+    """Return what the page tests with; ``places`` are the sets of nodes, where there are several."""
+    half = None
+    if mean.interval is not None:
+        half = math.log(mean.interval[1] / mean.interval[0]) / 2
+    places = sorted(" + ".join(aliases.get(n, n) for n in nodes) for nodes in mean.nodes)
+    error, freedom = mean.within or (None, None)
+    return {
+        "half": half,
+        "freedom": mean.freedom,
+        "places": ", ".join(places) if len(places) > 1 else None,
+        "within_error": error,
+        "within_freedom": freedom,
+    }

@@ -6,11 +6,10 @@ import re
 from typing import Any
 
 from joulemark.warehouse.examples import EXAMPLES
-from joulemark.warehouse.query.connection import view_text
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.reasons import BOUNDARY_REASONS, FIDELITIES
 from joulemark.warehouse.site.contents import PER_REQUEST, TRACES, Contents
-from joulemark.warehouse.views import MACROS, ORDER
+from joulemark.warehouse.views import MACROS, ORDER, view_text
 
 Row = dict[str, Any]
 
@@ -23,16 +22,16 @@ with priced as (
   select c.cell, c.boundary, c.fidelity, c.cost_per_million as cost,
     c.gpu_cost_per_million + c.electricity_cost_per_million * s.j_per_token_low / s.j_per_token as low,
     c.gpu_cost_per_million + c.electricity_cost_per_million * s.j_per_token_high / s.j_per_token as high,
-    r.model, r.quantization, r.concurrency, r.input_lengths, r.output_lengths
+    r.model, r.quantization, r.load, r.task
   from cost({gpu_hour}, {price}, {pue}, {includes_power}) c
   join cell_statistics s using (cell, boundary, fidelity)
   join cell_results r using (cell, boundary, fidelity)
 )
-select a.model, a.quantization, a.concurrency, a.cell, a.boundary, a.fidelity, a.cost,
+select a.model, a.quantization, a.load, a.cell, a.boundary, a.fidelity, a.cost,
   1 + count(*) filter (b.high < a.low) as rank_best,
   count(*) - count(*) filter (b.low > a.high) as rank_worst
 from priced a
-join priced b using (boundary, fidelity, input_lengths, output_lengths)
+join priced b using (boundary, fidelity, task)
 group by all
 order by a.cost"""
 

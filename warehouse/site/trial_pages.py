@@ -35,23 +35,20 @@ def write_trials(contents: Contents, target: Target, *, traces: bool, sql: bool)
     components: dict[str, list[Row]] = defaultdict(list)
     for row in contents.rows("trial_components"):
         components[row["trial"]].append({n: _short(row[n]) for n in _COMPONENT})
-    wanted = set(contents.trials())
     listed: list[Row] = []
-    for manifest in sorted(contents.connection.snapshot.manifests, key=lambda m: m.trial):
-        if manifest.trial not in wanted or manifest.duplicate_of is not None:
-            continue
-        plain = contents.redact.value(msgspec.to_builtins(manifest))
-        stem = file_name(manifest.trial)
+    for trial in contents.trials():
+        plain = contents.redact.value(msgspec.to_builtins(contents.connection.snapshot.manifest(trial)))
+        stem = file_name(trial)
         files: list[Row] = []
         series: Row = {"power": [], "tokens": None}
         if traces:
-            files, series, loadable = _write_traces(contents, target, manifest.trial, plain, sql=sql)
+            files, series, loadable = _write_traces(contents, target, trial, plain, sql=sql)
             listed += loadable
         text = json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         name = f"trials/{stem}.json"
         record = {"file": name, "sha256": target.write(name, text.encode()), "bytes": len(text.encode())}
-        document = {"manifest": plain, "record": record, "files": files, "components": components[manifest.trial]}
-        target.script(f"data/trials/{stem}.js", f"trial:{manifest.trial}", document | {"series": series})
+        document = {"manifest": plain, "record": record, "files": files, "components": components[trial]}
+        target.script(f"data/trials/{stem}.js", f"trial:{trial}", document | {"series": series})
     return listed
 
 

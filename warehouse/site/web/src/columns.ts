@@ -40,13 +40,6 @@ export function size(row: Row): string {
   return "over 80 B";
 }
 
-export function load(row: Row): string {
-  if (row["concurrency"] !== null) return `${row["concurrency"]} in flight`;
-  if (row["rate_per_s"] !== null) return `${row["arrivals"]}, ${row["rate_per_s"]}/s`;
-  if (row["load_fraction"] !== null) return `${row["arrivals"]}, ${Number(row["load_fraction"]) * 100} % of the highest`;
-  return String(row["arrivals"] ?? "unknown");
-}
-
 export function columns(scene: Scene): Column[] {
   const factor = (id: string, title: string, meaning: string, first = false): Column => ({
     id,
@@ -101,7 +94,7 @@ export function columns(scene: Scene): Column[] {
       ...factor("accelerator", "accelerator", "what it runs on, and how many of them", true),
       show: ({ row }) => (row.devices > 1 ? `${row.devices} × ${row.accelerator}` : row.accelerator),
     },
-    { id: "load", title: "load", meaning: "requests in flight, or how they arrive", first: true, value: ({ row }) => load(row) },
+    factor("load", "load", "requests in flight, or how they arrive", true),
     {
       id: "j_per_token",
       title: "J/token",

@@ -1,6 +1,5 @@
 // Two to four rows, factor by factor: what differs, and whether the energy per token can be told apart.
 
-import { load } from "./columns";
 import type { Row } from "./data";
 import { el, need } from "./dom";
 import { figures } from "./figures";
@@ -64,7 +63,7 @@ function factors(model: Model, rows: Row[], state: State, name: (i: number) => s
       ),
     ),
   );
-  const value = (row: Row, key: string) => (key === "load" ? load(row) : row[key] === null || row[key] === undefined ? "–" : String(row[key]));
+  const value = (row: Row, key: string) => (row[key] === null || row[key] === undefined ? "–" : String(row[key]));
   const lines = FACTORS.map(([key, title]) => line(title, rows.map((row) => value(row, key))));
   const all = rows.map((row) => figures(row, state));
   const number = (title: string, texts: string[]) => line(title, texts, false);

@@ -59,6 +59,11 @@ export interface Row {
   /** half width of the 95 % interval of the logarithm of j; null where there is one trial */
   half: number | null;
   freedom: number;
+  /** sets of nodes, where there are several, and error and degrees of freedom with these taken as given */
+  places: string | null;
+  within_error: number | null;
+  within_freedom: number | null;
+  load: string;
   output_tokens_per_s: number;
   mean_w: number;
   loaded_idle_w: number | null;

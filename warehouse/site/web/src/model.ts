@@ -1,6 +1,6 @@
 // From rows and state to what is shown: figures, ranks, filters, order.
 
-import { columns, load, size, type Column, type Line, type Scene } from "./columns";
+import { columns, size, type Column, type Line, type Scene } from "./columns";
 import type { Core, Row } from "./data";
 import { figures, type Figures } from "./figures";
 import { keeps, published, ranks, valueOf } from "./ranking";
@@ -27,7 +27,6 @@ export interface Shown {
 /** What a row has in a filter. */
 export function filterValue(row: Row, name: Filter): string {
   if (name === "size") return size(row);
-  if (name === "load") return load(row);
   const value = row[name];
   return value === null || value === undefined ? "unknown" : String(value);
 }

@@ -1,6 +1,5 @@
 // The view of plots: what is drawn is what the filters and limits leave.
 
-import { load as loadText } from "./columns";
 import { load } from "./data";
 import { plots, scroll } from "./detail";
 import { el, need, type Child } from "./dom";
@@ -49,7 +48,7 @@ function pareto(model: Model, shown: Shown, id: number, state: State, change: Ch
     const [x, y] = [line.row[state.x], valueOf(line.figures, state.metric)];
     if (typeof x !== "number" || y === null) continue;
     const [low, high] = state.metric === "energy" ? [line.figures.jLow, line.figures.jHigh] : [line.figures.costLow, line.figures.costHigh];
-    points.push({ x, y, low, high, name: `${line.row.model} ${line.row.quantization}`, detail: `${line.row.engine} ${line.row.accelerator}, ${loadText(line.row)}`, front: false });
+    points.push({ x, y, low, high, name: `${line.row.model} ${line.row.quantization}`, detail: `${line.row.engine} ${line.row.accelerator}, ${line.row.load}`, front: false });
   }
   front(points);
   const what = state.metric === "energy" ? "J per output token" : `${model.currency} per million output tokens`;
@@ -82,7 +81,7 @@ function phases(shown: Shown): HTMLElement {
   const rows: Phase[] = [];
   for (const group of shown.groups)
     for (const { row } of group.lines.slice(0, 30)) {
-      const name = `${row.model} ${row.quantization}, ${loadText(row)}, ${row.accelerator} (${row.boundary})`;
+      const name = `${row.model} ${row.quantization}, ${row.load}, ${row.accelerator} (${row.boundary})`;
       const idle = row["cold_idle_w"];
       if (typeof idle === "number") rows.push({ name, phase: "cold idle", w: idle });
       if (row.loaded_idle_w !== null) rows.push({ name, phase: "loaded idle", w: row.loaded_idle_w });
@@ -116,7 +115,7 @@ function levers(list: Json[], kept: Set<string>, state: State, change: Change): 
 }
 
 function spread(model: Model, list: Json[], kept: Set<string>): HTMLElement {
-  const names = new Map(model.rows.map((row) => [row.cell, `${row.model} ${row.quantization}, ${loadText(row)}`]));
+  const names = new Map(model.rows.map((row) => [row.cell, `${row.model} ${row.quantization}, ${row.load}`]));
   const counted = new Map<string, number>();
   for (const l of list) counted.set(`${l["cell"]}${l["boundary"]}`, (counted.get(`${l["cell"]}${l["boundary"]}`) ?? 0) + 1);
   const points: Spread[] = list
@@ -133,8 +132,8 @@ function ceilings(model: Model, list: Json[], kept: Set<string>): HTMLElement {
     const row = rows.get(String(l["cell"]));
     if (!row || !kept.has(row.cell)) continue;
     const name = `${row.model} ${row.quantization} ${row.accelerator}`;
-    const key = JSON.stringify([name, loadText(row), l["active"]]);
-    const one = counts.get(key) ?? { name, load: loadText(row), active: String(l["active"]), trials: 0 };
+    const key = JSON.stringify([name, row.load, l["active"]]);
+    const one = counts.get(key) ?? { name, load: row.load, active: String(l["active"]), trials: 0 };
     one.trials++;
     counts.set(key, one);
   }

@@ -13,11 +13,15 @@ export const ERROR = 0.05;
 
 export function difference(a: Row, b: Row): Difference {
   const log = Math.log(a.j) - Math.log(b.j);
-  const [errorA, errorB] = [standardError(a), standardError(b)];
+  // What the same several nodes did to both cancels.
+  const inside = a.places !== null && a.places === b.places && a.within_error !== null && b.within_error !== null;
+  const [errorA, errorB] = inside ? [a.within_error, b.within_error] : [standardError(a), standardError(b)];
+  const freedomA = inside ? a.within_freedom! : a.freedom;
+  const freedomB = inside ? b.within_freedom! : b.freedom;
   if (errorA === null || errorB === null) return { ratio: Math.exp(log), low: null, high: null, p: null };
   const spread = Math.hypot(errorA, errorB);
-  const weights = errorA ** 4 / a.freedom + errorB ** 4 / b.freedom;
-  const freedom = weights > 0 ? spread ** 4 / weights : Math.min(a.freedom, b.freedom);
+  const weights = errorA ** 4 / freedomA + errorB ** 4 / freedomB;
+  const freedom = weights > 0 ? spread ** 4 / weights : Math.min(freedomA, freedomB);
   const half = quantile(1 - ERROR / 2, freedom) * spread;
   const t = spread > 0 ? Math.abs(log) / spread : log === 0 ? 0 : Infinity;
   return { ratio: Math.exp(log), low: Math.exp(log - half), high: Math.exp(log + half), p: 2 * upperTail(t, freedom) };
