@@ -160,7 +160,7 @@ export function showControls(state: State): void {
     const text = value === null ? "" : String(value);
     put(need(`a-${field.name}`) as HTMLInputElement, text);
     const slide = document.getElementById(`a-${field.name}-slider`) as HTMLInputElement | null;
-    if (slide && text !== "") put(slide, text);
+    if (slide) put(slide, text === "" ? slide.min : text);
   }
   for (const box of inputs("[data-gpu]")) put(box, text(state.gpuHours[box.dataset["gpu"]!]));
   for (const box of inputs("[data-limit]")) put(box, text(state.limits[box.dataset["limit"]!]));

@@ -115,20 +115,26 @@ function pareto(points: Point[], x: string, y: string): Element {
   });
 }
 
-function margin(names: string[]): number {
-  return Math.min(width() * 0.5, 24 + 6.3 * Math.max(...names.map((name) => name.length)));
+const LETTER_PX = 6.4;
+
+/** A scale of names down the left side; what is too long for the screen is cut, and stands whole in the table. */
+function names(list: string[]): { marginLeft: number; y: Plot.ScaleOptions } {
+  const most = Math.floor((width() * 0.45 - 24) / LETTER_PX);
+  const cut = (name: string) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
+  const longest = Math.max(...list.map((name) => cut(name).length));
+  return { marginLeft: 24 + LETTER_PX * longest, y: { label: null, domain: list, tickFormat: cut } };
 }
 
 function phases(rows: Phase[]): Element {
   const order = ["cold idle", "loaded idle", "serving"];
-  const names = [...new Set(rows.map((r) => r.name))];
+  const list = [...new Set(rows.map((r) => r.name))];
   return drawn({
     ariaLabel: "mean power by phase",
     width: width(),
-    height: 60 + 22 * names.length,
-    marginLeft: margin(names),
+    height: 76 + 22 * list.length,
+    marginBottom: 40,
+    ...names(list),
     x: { label: "W →", grid: true, zero: true },
-    y: { label: null, domain: names },
     color: { domain: order, range: [palette(5), palette(4), palette(1)] },
     symbol: { domain: order, legend: true },
     marks: [Plot.dot(rows, { x: "w", y: "name", stroke: "phase", symbol: "phase", r: 5, strokeWidth: 2, title: (r: Phase) => `${r.phase}: ${short(r.w)} W` })],
@@ -140,10 +146,10 @@ function levers(pairs: Pair[]): Element {
   return drawn({
     ariaLabel: "ratio of J per token in pairs that differ in one factor",
     width: width(),
-    height: 60 + 18 * rows.length,
-    marginLeft: margin(rows.map((r) => r.row)),
-    x: { label: "ratio of J per token →", type: "log", grid: true, tickFormat: tick, nice: true },
-    y: { label: null, domain: rows.map((r) => r.row) },
+    height: 76 + 18 * rows.length,
+    marginBottom: 40,
+    ...names(rows.map((r) => r.row)),
+    x: { label: "ratio of J per token →", type: "log", grid: true, tickFormat: tick, ticks: 5, inset: 10 },
     marks: [
       Plot.ruleX([1], { stroke: "currentColor" }),
       Plot.ruleY(rows.filter((r) => r.low !== null), { y: "row", x1: "low", x2: "high", stroke: palette(0) }),
@@ -153,30 +159,30 @@ function levers(pairs: Pair[]): Element {
 }
 
 function spread(points: Spread[]): Element {
-  const names = [...new Set(points.map((p) => p.name))];
+  const list = [...new Set(points.map((p) => p.name))];
   return drawn({
     ariaLabel: "J per token of each node over the cell's mean",
     width: width(),
-    height: 60 + 22 * names.length,
-    marginLeft: margin(names),
+    height: 76 + 22 * list.length,
+    marginBottom: 40,
+    ...names(list),
     x: { label: "ratio to the cell's mean over nodes →", grid: true },
-    y: { label: null, domain: names },
     marks: [Plot.ruleX([1], { stroke: "currentColor" }), Plot.dot(points, { x: "ratio", y: "name", stroke: palette(0), r: 4.5, title: (p: Spread) => `${p.node}: ${p.ratio.toFixed(3)}` })],
   });
 }
 
 function ceilings(cells: Ceiling[]): Element {
-  const names = [...new Set(cells.map((c) => c.name))];
+  const list = [...new Set(cells.map((c) => c.name))];
   const loads = [...new Set(cells.map((c) => c.load))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
   const active = [...new Set(cells.map((c) => c.active))].sort();
   return drawn({
     ariaLabel: "active constraint by deployment and load",
     width: width(),
-    height: 90 + 28 * names.length,
-    marginLeft: margin(names),
+    height: 96 + 28 * list.length,
+    marginBottom: 40,
+    ...names(list),
     x: { label: "load →", domain: loads, type: "band" },
-    y: { label: null, domain: names, type: "band" },
-    color: { domain: active, range: active.map((_, i) => palette(i)), legend: true },
+    color: { domain: active, range: active.map((name, i) => (name === "unknown" ? palette(6) : palette(i))), legend: true },
     marks: [Plot.cell(cells, { x: "load", y: "name", fill: "active", inset: 1, title: (c: Ceiling) => `${c.active} (${c.trials} trials)` })],
   });
 }

@@ -24,7 +24,7 @@ export async function drawPlots(model: Model, shown: Shown, state: State, change
   parts.push(phases(shown));
   const kept = new Set(shown.groups.flatMap((group) => group.lines.map((line) => line.row.cell)));
   if (extra["lever_effects"]?.length) parts.push(levers(extra["lever_effects"], kept, state, change));
-  if (extra["node_results"]?.length) parts.push(spread(model, extra["node_results"], kept));
+  if (extra["node_results"]?.some((l) => l["to_cell"] !== 1)) parts.push(spread(model, extra["node_results"], kept));
   if (extra["active_constraint"]?.length) parts.push(ceilings(model, extra["active_constraint"], kept));
   need("plots").replaceChildren(...parts);
 }
