@@ -190,10 +190,10 @@ class Conductor:
                 if not fails:
                     return
                 raise GivenUp(Broken(f"a load client process did not answer in {limit_s:.0f} s ({phase})"))
-            left_s = LISTEN_S if until_us is None else (until_us - self._now_us()) / 1e6
-            for number, said in self._processes.listen(min(LISTEN_S, max(0.001, left_s))):
+            left_s = 0.0 if until_us is None else (until_us - self._now_us()) / 1e6
+            for number, said in self._processes.listen(min(LISTEN_S, left_s) if left_s > 0 else LISTEN_S):
                 self._hear(number, said)
-            self._tell_progress(phase, left_s if until_us is not None else 0.0)
+            self._tell_progress(phase, left_s)
             if phase != "drain" and self._failed_in_a_row > self._failures_allowed():
                 raise GivenUp(Broken(f"no request succeeded: {self._last_error}"))
 

@@ -122,9 +122,13 @@ def test_times_of_a_request_are_the_servers_within_what_it_was_late(playing, tmp
 
 
 def test_what_the_engine_says_beside_the_tokens_is_kept(playing, tmp_path):
-    with playing(Answer(steady(6, 0.01), input_tokens=9, cached_tokens=4)) as server:
+    speculated = {"completion_tokens_details": {"accepted_prediction_tokens": 2, "reasoning_tokens": 3}}
+    told_all = Answer(steady(6, 0.01), input_tokens=9, cached_tokens=4, usage_more=speculated, finish_reason="stop")
+    with playing(told_all, Answer(steady(6, 0.01)), order=(0, 1)) as server:
         told = run(server, tmp_path)
-    assert {(p.row["input_tokens"], p.row["cached_tokens"]) for p in told.ok} == {(9, 4)}
+    names = ("input_tokens", "cached_tokens", "reasoning_tokens", "accepted_draft_tokens", "finish_reason")
+    by_answer = {p.played.answer is told_all: tuple(p.row[n] for n in names) for p in told.ok}
+    assert by_answer == {True: (9, 4, 3, 2, "stop"), False: (7, None, None, None, "length")}
 
 
 def test_what_cannot_be_timed_and_what_does_not_add_up(playing, tmp_path):

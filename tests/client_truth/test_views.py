@@ -6,7 +6,6 @@ the largest lateness of the run; quantiles keep that. A second comparison has no
 client's own rows must be equal to the last digit.
 """
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -23,31 +22,39 @@ from joulemark.warehouse.store.layout import trial_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.manifests import commit
 from joulemark.warehouse.store.parquet import write_table
-from joulemark.workloads.workload import Workload
+from joulemark.workloads.workload import Arrivals, Workload
 
 INPUT, CACHED, TOKENS = 7, 3, 16
+TOLD = {"input_tokens": INPUT, "cached_tokens": CACHED}
 ANSWERS = (
     # Different in all respects, so that a percentile taken of the wrong thing is far off.
-    Answer((Step(0.15), *[Step(0.02)] * 15), input_tokens=INPUT, cached_tokens=CACHED),
-    Answer((Step(0.05, 4), Step(0.09, 4), Step(0.03, 4), Step(0.06, 4)), input_tokens=INPUT, cached_tokens=CACHED),
-    Answer((Step(0.10, 2), Step(0.20, 14)), input_tokens=INPUT, cached_tokens=CACHED, tail_s=0.05),
-    Answer((Step(0.08, 1), Step(0.01, 10)), input_tokens=INPUT, cached_tokens=CACHED, output_tokens=TOKENS),
+    Answer((Step(0.15), *[Step(0.02)] * 15), reasoning_tokens=5, **TOLD),
+    Answer((Step(0.05, 4), Step(0.09, 4), Step(0.03, 4), Step(0.06, 4)), **TOLD),
+    Answer((Step(0.10, 2), Step(0.20, 14)), tail_s=0.05, **TOLD),
+    Answer((Step(0.08, 1), Step(0.01, 10)), output_tokens=TOKENS, **TOLD),
+    Answer((Step(0.07, 4), Step(0.05, 5)), finish_reason="stop", **TOLD),
     Answer.refusal(429),
 )
-UNTIMED = {3: 5}
-REFUSAL = 4
+TRUNCATED, REFUSAL = ANSWERS[4:]
+ORDER = (0, 1, 2, 3, 0, 1, 2, 3, 4, 5)
 QUANTILES = (0.5, 0.9, 0.99)
+WORKLOADS = {
+    "closed loop": Workload(INPUT, TOKENS, 6, seed=1),
+    "open loop": Workload(INPUT, TOKENS, None, Arrivals("poisson", 30.0), seed=1),
+}
+SLO = {"ttft_ms": 120, "tpot_ms": 17, "itl_ms": 17, "e2e_ms": 260}
+"""One answer meets all; each of the others misses one or two of them."""
 
 
-@pytest.fixture(scope="module")
-def measured(playing, tmp_path_factory):
-    """Run the client, commit its rows as a trial, and return the run and the row of ``trial_tokens``."""
+@pytest.fixture(scope="module", params=WORKLOADS.values(), ids=WORKLOADS)
+def measured(request, playing, tmp_path_factory):
+    """Run the client, commit its rows as a trial, and return the run, its window, and a way to ask the warehouse."""
     spec = Spec(output_tokens=TOKENS, concurrency=6)
-    with playing(*ANSWERS, order=(0, 1, 2, 3, 0, 1, 2, 3, 1, REFUSAL)) as server:
+    with playing(*ANSWERS, order=ORDER) as server:
         told = run(
             server,
             tmp_path_factory.mktemp("spool"),
-            Workload(INPUT, TOKENS, 6, seed=1),
+            request.param,
             trial=spec.trial,
             node=spec.nodes[0],
             window_s=3.0,
@@ -57,9 +64,13 @@ def measured(playing, tmp_path_factory):
     window = Interval(told.result.window_start_us, told.result.window_end_us)
     whole = manifest(spec, window.start_us - 30_000_000, (trace,))
     commit(warehouse, replace(whole, nodes=tuple(replace(p, window=window) for p in whole.nodes)))
-    with open_warehouse(warehouse) as connection:
-        (row,) = connection.sql("from trial_tokens").to_pylist()
-    return told, window, row
+
+    def ask(query):
+        with open_warehouse(warehouse) as connection:
+            (row,) = connection.sql(query).to_pylist()
+        return row
+
+    return told, window, ask("from trial_tokens"), ask
 
 
 class Truth:
@@ -67,10 +78,9 @@ class Truth:
 
     def __init__(self, told, window):
         self.told, self.window, self.clock = told, window, NodeClock.of_this_node()
-        whole = [p for p in told.pairs if p.attempts[0].answer is not ANSWERS[REFUSAL]]
+        self.whole = [p for p in told.pairs if p.attempts and p.played.answer is not REFUSAL]
         # Whether a request ended inside is the client's to say: the server does not know when its last byte was read.
-        self.inside = [p for p in whole if window.start_us <= us(p.row["ended_at"]) < window.end_us]
-        self.whole = whole
+        self.inside = [p for p in self.whole if window.start_us <= us(p.row["ended_at"]) < window.end_us]
 
     def left_us(self, pair):
         return np.array([self.clock.at_us(int(t)) for t in pair.played.events[0]])
@@ -83,6 +93,31 @@ class Truth:
 
     def e2e_us(self):
         return np.array([self.left_us(p)[-1] - self.read_us(p) for p in self.inside])
+
+    def ttft_scheduled_us(self):
+        return np.array([self.left_us(p)[0] - us(p.row["scheduled_at"]) for p in self.inside])
+
+    def e2e_scheduled_us(self):
+        return np.array([self.left_us(p)[-1] - us(p.row["scheduled_at"]) for p in self.inside])
+
+    def normalised_us(self):
+        return self.e2e_us() / np.array([p.played.answer.said_tokens for p in self.inside])
+
+    def good(self, late_us):
+        """How many met all limits of the SLO, were everything seen ``late_us`` later than it left."""
+        count = 0
+        for pair in self.inside:
+            left, tokens = self.left_us(pair), pair.played.events[1]
+            gaps = np.repeat(np.diff(left) / tokens[1:], tokens[1:])
+            times = {
+                "ttft_ms": left[0] - us(pair.row["scheduled_at"]) + late_us,
+                "tpot_ms": gaps.mean() + late_us,
+                "itl_ms": np.quantile(gaps, 0.99) + 2 * late_us,
+                "e2e_ms": left[-1] - us(pair.row["scheduled_at"]) + late_us,
+            }
+            met = all(times[name] <= limit * 1e3 for name, limit in SLO.items())
+            count += met and pair.played.answer is not TRUNCATED
+        return count
 
     def tpot_us(self):
         """Time per token after the first event: its tokens came before there was anything to time."""
@@ -105,7 +140,7 @@ class Truth:
 
 @pytest.fixture(scope="module")
 def truth(measured):
-    told, window, _ = measured
+    told, window, *_ = measured
     return Truth(told, window)
 
 
@@ -120,20 +155,31 @@ def late_us(truth):
     return float(late.max() + max(sending) + 3)
 
 
-@pytest.mark.parametrize(("name", "most"), [("ttft", 1), ("e2e", 1), ("tpot", 1), ("itl", 2)])
-def test_percentiles_are_the_truths(measured, truth, late_us, name, most):
-    """Times from the send can only be longer than the truth; times between events also shorter."""
-    _, _, row = measured
-    expected = np.quantile(getattr(truth, f"{name}_us")(), QUANTILES)
-    got = np.array([row[f"{name}_p{round(q * 100)}_ms"] * 1e3 for q in QUANTILES])
-    least = 0 if name in ("ttft", "e2e") else most * late_us
-    assert (got >= expected - least - 3).all(), (got, expected, late_us)
-    assert (got <= expected + most * late_us).all(), (got, expected, late_us)
+@pytest.mark.parametrize(
+    ("name", "quantiles", "least", "most"),
+    [
+        # Times from the send can only be longer than the truth, those between events also shorter.
+        ("ttft", QUANTILES, 0, 1),
+        ("e2e", QUANTILES, 0, 1),
+        ("ttft_scheduled", (0.5, 0.99), 0, 1),
+        ("e2e_scheduled", (0.5, 0.99), 0, 1),
+        ("normalised", (0.5,), 0, 1),
+        ("tpot", QUANTILES, -1, 1),
+        ("itl", QUANTILES, -2, 2),
+    ],
+)
+def test_percentiles_are_the_truths(measured, truth, late_us, name, quantiles, least, most):
+    _, _, row, _ = measured
+    expected = np.quantile(getattr(truth, f"{name}_us")(), quantiles)
+    got = np.array([row[f"{name}_p{round(q * 100)}_ms"] * 1e3 for q in quantiles])
+    # Both ends are rounded to microseconds.
+    assert (got >= expected + least * late_us - 3).all(), (got, expected, late_us)
+    assert (got <= expected + most * late_us + 3).all(), (got, expected, late_us)
 
 
 def test_percentiles_are_those_of_the_rows_to_the_last_digit(measured, truth):
-    _, _, row = measured
-    rows = [p for p in truth.inside if p.row["status"] == "ok"]
+    _, _, row, _ = measured
+    rows = truth.inside
     ttft, e2e, tpot, itl = [], [], [], []
     for pair in rows:
         arrivals, counts = pair.arrivals_us, np.array(pair.counts)
@@ -148,7 +194,7 @@ def test_percentiles_are_those_of_the_rows_to_the_last_digit(measured, truth):
 
 def test_tokens_of_the_window(measured, truth, late_us):
     """Those that left in it, but for those so close to an edge that being seen late decides."""
-    _, window, row = measured
+    _, window, row, _ = measured
     least = truth.tokens_between(window.start_us, window.end_us - late_us)
     most = truth.tokens_between(window.start_us - late_us, window.end_us)
     assert least <= row["output_tokens"] <= most
@@ -157,19 +203,39 @@ def test_tokens_of_the_window(measured, truth, late_us):
 
 
 def test_input_cached_and_untimed_tokens(measured, truth):
-    _, window, row = measured
+    _, window, row, _ = measured
     begun = [p for p in truth.whole if window.start_us <= us(p.row["first_token_at"]) < window.end_us]
     assert (row["input_tokens"], row["cached_tokens"]) == (INPUT * len(begun), CACHED * len(begun))
-    untimed = sum(UNTIMED.get(ANSWERS.index(p.played.answer), 0) for p in truth.inside)
+    untimed = sum(5 for p in truth.inside if p.played.answer is ANSWERS[3])
     assert row["untimed_tokens"] == untimed > 0
+    reasoning = [p.played.answer.reasoning_tokens for p in truth.inside]
+    assert row["reasoning_tokens"] == sum(r for r in reasoning if r is not None) > 0
     assert row["token_mismatches"] == 0
 
 
 def test_requests_that_ended_well_and_that_did_not(measured, truth):
-    told, window, row = measured
-    refused = [p for p in told.pairs if p.attempts[0].answer is ANSWERS[REFUSAL]]
+    told, window, row, _ = measured
+    refused = [p for p in told.pairs if p.attempts and p.played.answer is REFUSAL]
     inside = [p for p in refused if window.start_us <= us(p.row["ended_at"]) < window.end_us]
-    assert (row["requests_completed"], row["requests_failed"]) == (len(truth.inside), len(inside))
+    truncated = [p for p in truth.inside if p.played.answer is TRUNCATED]
+    whole = len(truth.inside) - len(truncated)
+    assert (row["requests_completed"], row["requests_truncated"], row["requests_failed"]) == (
+        whole,
+        len(truncated),
+        len(inside),
+    )
+    assert row["requests_per_s"] == pytest.approx(whole / window.seconds)
     assert inside
+    assert truncated
     assert row["on_other_clock"] == 0
-    assert json.loads(told.truth.requests[0].body)["max_tokens"] == TOKENS
+
+
+def test_goodput_is_the_truths(measured, truth, late_us):
+    _, window, row, ask = measured
+    limits = ", ".join(str(SLO[name]) for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"))
+    got = ask(f"from goodput({limits})")
+    assert got["requests"] == row["requests_completed"] + row["requests_truncated"] + row["requests_failed"]
+    assert truth.good(late_us) <= got["requests_good"] <= truth.good(-late_us)
+    assert 0 < truth.good(0.0) < len(truth.inside) / 2
+    assert got["goodput_requests_per_s"] == pytest.approx(got["requests_good"] / window.seconds)
+    assert got["goodput_tokens_per_s"] == pytest.approx(TOKENS * got["requests_good"] / window.seconds)

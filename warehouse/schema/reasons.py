@@ -66,7 +66,7 @@ REASONS: dict[str, str] = {
     "counter_disagrees": "counter and integral of power differ by more than 5 %",
     "window_too_short": "the window is shorter than 10 median request durations, or than asked",
     "not_steady": "requests in flight were under 95 % of the target, or in an open loop grew in number",
-    "schedule_late": "the load client sent requests later than they were due, by more than 5 ms at the 99th percentile",
+    "schedule_late": "more than 1 % of the requests, and more than one, were sent over 5 ms after they were due",
     "client_bound": "the load client was the limit: event-loop lag p99 over 5 ms, or its CPU over 80 %",
     "throttled_thermal": "a device throttled for heat inside the window",
     "requests_failed": "requests of the window failed",

@@ -1,6 +1,7 @@
 """The load client against a scripted server: its rows must be the script's truth."""
 
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from joulemark.workloads.workload import Workload
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from raw_server import job, rows_of, us
+from raw_server import RawServer, job, rows_of, us
 from scripted_server import Script, ScriptedServer
 
 STEADY = [(0.02, 1), (0.01, 3), (0.01, 6)]
@@ -131,6 +132,19 @@ def test_a_process_that_dies_ends_the_load(tmp_path):
     assert isinstance(result, Broken)
     assert "exit code -9" in result.error
     assert all(worker.poll() is not None for worker in client._processes._workers)
+
+
+def test_waiting_costs_nothing(tmp_path, monkeypatch):
+    """The warm-up is over, and no stream was answered: the conductor sleeps until something is said."""
+    with RawServer(lambda *_: time.sleep(60)) as server:
+        client = Conductor.start(job(server.url, tmp_path, THREE))
+        threading.Timer(3.0, client.kill).start()
+        listen, times = client._processes.listen, []
+        monkeypatch.setattr(client._processes, "listen", lambda s: times.append(s) or listen(s))
+        result = client.result(lambda _: None)
+    # A few times a second.
+    assert 0 < len(times) < 100
+    assert isinstance(result, Broken)
 
 
 def test_progress_is_said(tmp_path):

@@ -359,3 +359,4 @@ def test_chat_messages_go_to_the_chat_api(tmp_path):
     assert "ignore_eos" not in server.asked[0].body
     assert {(r["status"], r["output_tokens"], sum(r["chunk_tokens"])) for r in rows} == {("ok", 5, 5)}
     assert {len(r["chunk_dt_us"]) for r in rows} <= {1, 2}
+    assert {(r["reasoning_tokens"], r["finish_reason"], r["asked_input_tokens"]) for r in rows} == {(2, "stop", None)}
