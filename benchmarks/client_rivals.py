@@ -52,6 +52,8 @@ class Load:
     folder: Path
     seed: int = 0
     together: bool = False
+    counted: bool = False
+    """Whether others too ask for usage on every chunk, as joulemark always does."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,8 @@ def _vllm_words(load: Load) -> list[str]:
         "--result-dir": load.folder,
         "--result-filename": "vllm.json",
     }
+    if load.counted:
+        values["--extra-body"] = json.dumps({"stream_options": {"include_usage": True, "continuous_usage_stats": True}})
     words = [str(w) for pair in values.items() for w in pair]
     return [*words, "--ignore-eos", "--disable-tqdm", "--save-result", "--save-detailed"]
 

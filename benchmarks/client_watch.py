@@ -26,6 +26,7 @@ from server_truth import Truth
 
 EVERY_S = 0.1
 QUIET, QUIET_S = 0.1, 2.0
+"""A machine is quiet where nothing else uses more of a core than this; and for how long that is looked at."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -135,8 +136,16 @@ def machine_s() -> float:
     return (user + nice + system + irq + softirq) / TICKS
 
 
+def others_busy(ran: Ran, server_s: float, own_s: float, start_ns: int, end_ns: int) -> float:
+    """Return how many cores were used by anything but client, server (all its time) and this program (likewise)."""
+    span_s = (end_ns - start_ns) / 1e9
+    own_s *= span_s / (ran.at_ns[-1] - ran.at_ns[0]) * 1e9
+    rest_s = ran.machine_used_s(start_ns, end_ns) - ran.used_s(start_ns, end_ns) - server_s - own_s
+    return max(0.0, rest_s / span_s)
+
+
 def wait_for_quiet(limit_s: float) -> None:
-    """Wait until nothing else uses more than ``QUIET`` of a core, for ``limit_s`` seconds at most."""
+    """Wait until the machine is quiet, for ``limit_s`` seconds at most."""
     until = time.monotonic() + limit_s
     while time.monotonic() < until:
         before = machine_s()

@@ -51,11 +51,10 @@ class Rows:
         durations = (self.ended_us - self.sent_us)[inside]
         return round(float(np.median(durations))) if len(durations) else None
 
-    def late_p99_us(self, start_us: int, end_us: int) -> int | None:
-        """Return the 99th percentile of how late those of [start, end) were sent; None where there were none."""
+    def late_us(self, start_us: int, end_us: int) -> Whole:
+        """Return how late each that was due in [start, end) was sent."""
         inside = (self.scheduled_us >= start_us) & (self.scheduled_us < end_us)
-        late = (self.sent_us - self.scheduled_us)[inside]
-        return int(np.percentile(late, 99, method="higher")) if len(late) else None
+        return (self.sent_us - self.scheduled_us)[inside]
 
 
 def overlap_us(begin_us: Whole, end_us: Whole, start_us: int, stop_us: int) -> int:

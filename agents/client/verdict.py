@@ -19,8 +19,11 @@ WINDOW_REQUESTS = 10
 IN_FLIGHT_AT_LEAST = 0.95
 LAG_P99_AT_MOST_US = 5_000
 CPU_AT_MOST = 0.80
-LATE_P99_AT_MOST_US = 5_000
+LATE_AT_MOST_US = 5_000
+LATE_SHARE, LATE_FEW = 0.01, 1
+"""More requests than this share, and than so few, sent later than that are a schedule that was not kept."""
 WENT_BACK = "went back"
+NONE: Whole = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Verdict:
         lag_us = max((e.lag_p99_us for e in self.ended), default=0)
         cpu = max((e.cpu_fraction for e in self.ended), default=0.0)
         median_us = rows.median_us(*window)
-        late_us = rows.late_p99_us(*window) if self.traffic.open_loop else None
+        late_us = rows.late_us(*window) if self.traffic.open_loop else NONE
+        too_late = int((late_us > LATE_AT_MOST_US).sum())
         rise, grows = growth(rows.scheduled_us, rows.ended_us, *window)
         fraction = None if self.traffic.open_loop else self._in_flight(rows)
         steady = fraction >= IN_FLIGHT_AT_LEAST if fraction is not None else not (self.traffic.steady and grows)
@@ -51,7 +55,7 @@ class Verdict:
             "window_too_short": median_us is None or self.end_us - self.start_us < WINDOW_REQUESTS * median_us,
             "not_steady": not steady,
             "client_bound": lag_us > LAG_P99_AT_MOST_US or cpu > CPU_AT_MOST,
-            "schedule_late": late_us is not None and late_us > LATE_P99_AT_MOST_US,
+            "schedule_late": too_late > max(LATE_FEW, LATE_SHARE * len(late_us)),
             "token_mismatch": self._contradicted(rows),
         }
         return Done(
@@ -69,7 +73,7 @@ class Verdict:
             resent=sum(e.resent for e in self.ended),
             rate_asked_per_s=self._rate(rows.scheduled_us),
             rate_achieved_per_s=self._rate(rows.sent_us[rows.error != UNSENT]),
-            late_p99_us=late_us,
+            late_p99_us=int(np.percentile(late_us, 99, method="higher")) if len(late_us) else None,
             backlog_max=most_at_once(rows.scheduled_us, rows.sent_us, *window) if self.traffic.open_loop else 0,
             in_flight_max=most_at_once(rows.sent_us, rows.ended_us, *window),
             outstanding_growth=rise if self.traffic.open_loop else None,

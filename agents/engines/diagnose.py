@@ -70,4 +70,6 @@ def _line_of(text: str, found: re.Match[str]) -> str:
     group = found.lastindex if found.re.groups and found.lastindex and "\n" in found[0] else 0
     start = text.rfind("\n", 0, found.start(group)) + 1
     end = text.find("\n", found.end(group))
-    return text[start : end if end >= 0 else None].replace("\n", " ").strip()[:LINE_LIMIT]
+    line = text[start : end if end >= 0 else None].replace("\n", " ").strip()
+    # Pydantic repeats the whole command line.
+    return line.partition(" [type=")[0][:LINE_LIMIT]

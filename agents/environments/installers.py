@@ -59,7 +59,8 @@ class Uv:
         files = _written(wanted, folder)
         run(self._install(wanted, folder, ["--requirements", files.requirements, *files.options]))
         if wanted.without_deps:
-            run(self._install(wanted, folder, ["--no-deps", *wanted.without_deps]))
+            # A recipe changes these; what is in uv's cache is shared with other environments, and may be changed too.
+            run(self._install(wanted, folder, ["--no-cache", "--no-deps", *wanted.without_deps]))
 
     def _install(self, wanted: RequirementSet, folder: Path, what: Sequence[str]) -> list[str]:
         command = [self.program, "pip", "install", "--color", "never", "--python", str(interpreter_of(folder))]

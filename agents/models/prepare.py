@@ -14,6 +14,7 @@ from joulemark.agents.locks import exclusive
 from joulemark.agents.models.checkpoint import write_checkpoint
 from joulemark.agents.models.dummy import dummy_model
 from joulemark.agents.models.gguf import FORMATS, write_gguf
+from joulemark.agents.models.inspect import check_folder
 from joulemark.agents.models.schemes import SCHEMES
 from joulemark.agents.models.tokenizer import CORPUS, project_tokenizer
 from joulemark.agents.models.weights import SEED, Config
@@ -35,7 +36,7 @@ def prepare_model(model: ModelRef, quantization: str, weights_format: str, home:
     a catalogue model only configuration and tokenizer are made.
 
     Raises UnknownModel where there is no such preset, folder or file, BadInput where it cannot be had in this
-    precision or format, DiskFull.
+    precision or format, EngineError where its files cannot be what they announce, DiskFull.
     """
     if weights_format not in ("gguf", "hf"):
         raise BadInput(f"there is no weights format {weights_format!r}; there are gguf and hf")
@@ -97,6 +98,7 @@ def _local(location: str, weights_format: str) -> Path:
         return _local_gguf(place)
     if not (place / "config.json").is_file():
         raise BadInput(f"model {location}: no config.json in it; this engine loads Hugging Face model folders")
+    check_folder(place)
     return place
 
 

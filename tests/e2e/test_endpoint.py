@@ -105,7 +105,7 @@ def test_a_version_that_it_denies_is_a_mismatch():
     from joulemark.workloads.engines.endpoint import Endpoint
 
     class Cell:
-        class engine:  # noqa: N801
+        class engine:  # noqa: N801 -- stands for a field
             version = "vllm 0.33.0"
 
     assert Endpoint().mismatches(Cell, {"version": "0.32.0"}) == ["version: declared vllm 0.33.0, and it says 0.32.0"]

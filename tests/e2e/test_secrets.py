@@ -47,7 +47,7 @@ def test_planted_secrets_are_nowhere_in_what_a_run_writes(joulemark, talker, tmp
     broken.write_bytes(b"GGUF" + b"\0" * 64)
     joulemark.environment |= PLANTED
     # Ray writes logs too; a short path, because it puts sockets there.
-    ray_folder = Path("/tmp") / f"jm-ray-{os.getpid()}"  # noqa: S108
+    ray_folder = Path("/tmp") / f"jm-ray-{os.getpid()}"  # noqa: S108 -- where such things lie on Linux
     joulemark.environment["RAY_TMPDIR"] = str(ray_folder)
     done = joulemark("run", joulemark.sweep(SWEEP.format(broken=broken, talker=talker)), code=1)
     outcomes = {r["model"]: r["outcome"] for r in joulemark.sql("select model, outcome from trials")}

@@ -59,13 +59,13 @@ def _ports():
 
 
 def _shared_memory():
-    names = {str(p.relative_to("/dev/shm")) for p in Path("/dev/shm").rglob("*")}  # noqa: S108
+    names = {str(p.relative_to("/dev/shm")) for p in Path("/dev/shm").rglob("*")}  # noqa: S108 -- where such things lie on Linux
     segments = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
     return frozenset(names | {f"sysv {line.split()[1]}" for line in segments})
 
 
 def _temporary(ours):
-    places = {"/tmp", "/var/tmp", tempfile.gettempdir()}  # noqa: S108
+    places = {"/tmp", "/var/tmp", tempfile.gettempdir()}  # noqa: S108 -- where such things lie on Linux
     found = set()
     for place in places:
         for name in os.listdir(place):
@@ -97,11 +97,11 @@ def _enter():
         if code:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), place)
 
-    mount("tmpfs", "/dev/shm", "")  # noqa: S108
+    mount("tmpfs", "/dev/shm", "")  # noqa: S108 -- where such things lie on Linux
     mount("tmpfs", "/mnt", "")
     for name in ("upper", "work"):
         os.mkdir(f"/mnt/{name}")
-    mount("overlay", "/tmp", "lowerdir=/tmp,upperdir=/mnt/upper,workdir=/mnt/work")  # noqa: S108
+    mount("overlay", "/tmp", "lowerdir=/tmp,upperdir=/mnt/upper,workdir=/mnt/work")  # noqa: S108 -- where such things lie on Linux
     with socket.socket() as plug:
         import fcntl
 

@@ -6,7 +6,7 @@ import pytest
 
 from joulemark.agents.orders import NodeFacts, StartResult, TrialResult
 from joulemark.orchestrator.manifests import SweepFacts
-from joulemark.orchestrator.node_runner import NodeRunner
+from joulemark.orchestrator.node_runner import OF_THE_CELL, NodeRunner
 from joulemark.orchestrator.plan import groups
 from joulemark.orchestrator.progress import Progress
 from joulemark.orchestrator.retries import ATTEMPTS, WORTH_A_RETRY, again
@@ -147,6 +147,23 @@ def test_what_cannot_work_is_not_tried_again_and_every_trial_of_it_says_why(fail
     assert "(3 trials)" in told[0]
     assert {(m.started_us, m.ended_us, m.nodes[0].devices) for m in manifests} == {(7, 9, ("cpu",))}
     assert now.failed == 3
+
+
+@pytest.mark.parametrize("failure", sorted(OF_THE_CELL))
+def test_a_cell_that_breaks_the_engine_is_tried_once_and_the_others_run(failure):
+    agent = FakeAgent(trials=[failure, "ok"])
+    manifests, now, _ = run(agent, repeats=3)
+    first, rest = manifests[0].cell, [m for m in manifests if m.cell != manifests[0].cell]
+    assert [m.outcome for m in rest] == ["done"] * 3
+    broken = [m for m in manifests if m.cell == first]
+    assert [(m.outcome, m.failure_class, m.attempt, m.repeat) for m in broken] == [
+        ("failed", failure, 0, repeat) for repeat in range(3)
+    ]
+    assert broken[1].error == f"not tried again: it was {failure}"
+    assert broken[1].nodes[0].window is None
+    assert agent.calls.count("start") == 2, "once for the one that broke it, once for all the others"
+    assert len({m.trial for m in manifests}) == 6
+    assert (now.valid, now.failed) == (3, 3)
 
 
 def test_a_start_that_is_interrupted_leaves_no_record_and_ends_the_run():

