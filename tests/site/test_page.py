@@ -96,6 +96,16 @@ def test_a_wrong_address_does_no_harm(tab, address, address_part):
     assert tab.texts("rank")
 
 
+@pytest.mark.parametrize("name", ["../../evil", "//example.com/evil", "x/../../evil", "%2e%2e/evil"])
+def test_a_link_cannot_run_another_script(tab, address, name):
+    asked = []
+    tab.page.on("request", lambda request: asked.append(request.url))
+    for view in ("cell", "trial"):
+        tab.go(f"{address}/index.html#{urlencode({'view': view, view: name})}")
+        tab.page.locator(f"#{view} [role=alert]").wait_for()
+    assert not [url for url in asked if "evil" in url and url.split("#")[0].endswith(".js")]
+
+
 def test_limits_leave_rows_out_and_rank_the_rest(tab, address, connection):
     rows = connection.sql("from leaderboard where fidelity <> 'simulated'").to_pylist()
     limit = sorted(r["itl_p99_ms"] for r in rows)[len(rows) // 2]

@@ -53,7 +53,10 @@ export function trialLink(trial: string): HTMLElement {
 
 /** Names of files are those of cells and trials where they are harmless ones; the publication says which are not. */
 export function fileOf(kind: string, name: string, core: Core): string {
-  return `data/${kind}/${core.words["files"]?.[name] ?? name}.js`;
+  const file = core.words["files"]?.[name] ?? name;
+  // The name comes from the address: a link must not make the page run a script from elsewhere on its host.
+  if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}$/.test(file)) throw new Error(`${name} is no name of a cell or trial`);
+  return `data/${kind}/${file}.js`;
 }
 
 export async function drawCell(model: Model, state: State): Promise<void> {
