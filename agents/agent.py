@@ -40,6 +40,7 @@ from joulemark.agents.power_limits import PowerLimits
 from joulemark.agents.secrets import Secrets
 from joulemark.agents.trial import TrialRun, settle
 from joulemark.warehouse.errors import BadInput, EngineError, MissingTool
+from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.schema.nodes import NODES
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
 from joulemark.warehouse.store.layout import LOGS, segment_file
@@ -87,6 +88,7 @@ class NodeAgent:
         self._held = HeldDevices(("cpu",))
         self._cold_idle: Interval | None = None
         self._trial: TrialRun | None = None
+        self._highest_rates: dict[str, float] = {}
         self._renewed = time.monotonic()
         self._closed = threading.Event()
         self._interrupted = threading.Event()
@@ -173,13 +175,24 @@ class NodeAgent:
         assert self._host is not None
         assert self._part is not None
         self._doing = AgentProgress("starting the load")
+        # The highest rate is found once for each engine start and workload, whatever the fractions of it.
+        asked = content_id(replace(order.cell.workload, load=None).factors)
         self._trial = TrialRun(
-            order, self._host, self.clock, self.config.node, self.power.spool, self.warehouse, self._note
+            order,
+            self._host,
+            self.clock,
+            self.config.node,
+            self.power.spool,
+            self.warehouse,
+            self._note,
+            self._highest_rates.get(asked),
         )
         if self._interrupted.is_set():
             self._trial.interrupt()
         try:
             result = self._trial.run(self._part, self.power.seal)
+            if self._trial.highest_rate_per_s is not None:
+                self._highest_rates[asked] = self._trial.highest_rate_per_s
             return replace(result, reasons=(*result.reasons, *self._held.reasons))
         finally:
             self._trial = None
@@ -188,6 +201,7 @@ class NodeAgent:
     def stop_engine(self) -> None:
         """End the engine, if one runs, keep its log in the warehouse, put power limits back."""
         host, self._host = self._host, None
+        self._highest_rates.clear()
         if host is None:
             self._unlimit()
             return

@@ -54,6 +54,10 @@ class NodeClock:
         """Return the instant of a ``time.monotonic_ns()`` reading, in microseconds since the epoch."""
         return (self.wall_ns + monotonic_ns - self.monotonic_ns) // NS_PER_US
 
+    def monotonic_at_ns(self, instant_us: int) -> int:
+        """Return the ``time.monotonic_ns()`` reading at an instant in microseconds since the epoch."""
+        return instant_us * NS_PER_US - self.wall_ns + self.monotonic_ns
+
     def monotonic_s(self, instant_us: int) -> float:
         """Return the ``time.monotonic()`` seconds of an instant in microseconds since the epoch."""
         return (instant_us * NS_PER_US - self.wall_ns + self.monotonic_ns) / 1e9

@@ -16,7 +16,7 @@ from joulemark.agents.clock import NodeClock
 from joulemark.agents.meters.cpu_watts import CPUINFO, cpu_facts
 from joulemark.agents.orders import NodeFacts
 
-LIBRARIES = ("aiohttp", "duckdb", "nvidia-ml-py", "pyarrow", "ray", "uvloop")
+LIBRARIES = ("duckdb", "httptools", "nvidia-ml-py", "pyarrow", "ray", "uvloop")
 
 
 def node_facts(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from joulemark.agents.client.conductor import Conductor
 from joulemark.agents.client.job import Broken, ClientJob, Done, Progress
-from joulemark.agents.client.process import ClientProcess
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.engines.serving import Serving
 from joulemark.agents.orders import TrialOrder, TrialResult
 from joulemark.agents.scraper import Scraper
-from joulemark.agents.spool.seal import seal
+from joulemark.agents.spool.seal import leftovers, seal_together
+from joulemark.warehouse.schema.columns import Dataset
 from joulemark.warehouse.schema.traces import ENGINE_STATE, REQUESTS
 from joulemark.warehouse.schema.trial import ClientHealth, Interval, NodePart, Trace
 from joulemark.warehouse.store.layout import trial_file
@@ -27,7 +29,7 @@ DEATH_NOTICE_S = 2.0
 
 @dataclass
 class TrialRun:
-    """A trial in progress."""
+    """A trial in progress. ``highest_rate_per_s`` is the deployment's with this workload, where it was found before."""
 
     order: TrialOrder
     host: Serving
@@ -36,7 +38,8 @@ class TrialRun:
     spool: Path
     warehouse: Warehouse
     report: Callable[[Progress], None]
-    client: ClientProcess | None = None
+    highest_rate_per_s: float | None = None
+    client: Conductor | None = None
     interrupted: bool = False
     _traces: list[Trace] = field(default_factory=list)
 
@@ -45,22 +48,21 @@ class TrialRun:
         started_us = self.clock.now_us()
         scraper = Scraper(self.host, self.order.trial, self.node, self.spool, self.clock)
         scraper.start()
-        self.client = ClientProcess.start(self._job())
-        if self.interrupted:
-            self.client.kill()
-        said = self.client.result(self.report)
-        self._seal(scraper.stop(), ENGINE_STATE)
+        tables = self._write_tables()
+        try:
+            self.client = Conductor.start(self._job(tables))
+            if self.interrupted:
+                self.client.kill()
+            said = self.client.result(self.report)
+        finally:
+            state = scraper.stop()
+            if tables is not None:
+                shutil.rmtree(tables)
+        self._seal([state] if state else [], ENGINE_STATE)
         if isinstance(said, Done):
-            part = NodePart(
-                part.node,
-                part.boot,
-                part.devices,
-                part.accelerator,
-                Interval(said.window_start_us, said.window_end_us),
-                part.cold_idle,
-                part.loaded_idle,
-            )
-        self._seal(self._request_segment(said), REQUESTS)
+            part = replace(part, window=Interval(said.window_start_us, said.window_end_us))
+            self.highest_rate_per_s = said.highest_rate_per_s
+        self._seal(self._request_segments(said), REQUESTS)
         self._traces += seal_power()
         failure_class, error, engine_log = self._failure(said)
         return TrialResult(
@@ -95,57 +97,70 @@ class TrialRun:
             return said.failure_class, said.error, ()
         return "client_failed", "the engine stopped serving", ()
 
-    def _job(self) -> ClientJob:
+    def _write_tables(self) -> Path | None:
+        """Write the files that the workload names where the client finds them; None where it names none."""
+        if not self.order.tables.files:
+            return None
+        folder = self.spool.parent / "tables" / self.order.trial
+        self.order.tables.write(folder)
+        return folder
+
+    def _job(self, tables: Path | None) -> ClientJob:
         cell, api = self.order.cell, self.host.engine.api
-        asked = cell.workload
-        # The client takes nothing else so far.
-        assert asked.concurrency is not None
-        assert isinstance(asked.input_tokens, int)
-        assert isinstance(asked.output_tokens, int)
         return ClientJob(
             trial=self.order.trial,
             node=self.node,
+            clock=self.clock,
             url=self.host.base_url,
             model=self.host.facts.served_name,
             spool=str(self.spool),
-            concurrency=asked.concurrency,
-            input_tokens=asked.input_tokens,
-            output_tokens=asked.output_tokens,
+            workload=cell.workload,
+            tables=str(tables) if tables else None,
             vocab_size=self.order.vocab_size,
-            workload_seed=cell.workload.seed,
             prompt_seed=self.order.prompt_seed,
             warmup_s=cell.window.warmup_s,
             window_s=cell.window.window_s,
+            body={**api.body, **cell.workload.request},
+            fixed_length=api.fixed_length,
             request_timeout_s=REQUEST_TIMEOUT_S,
             drain_s=DRAIN_S,
-            body={**api.body, **api.fixed_length, **cell.workload.request},
             reuse_connections=api.reuse_connections,
             api_key=self.host.facts.api_key,
+            highest_rate_per_s=self.highest_rate_per_s,
         )
 
-    def _request_segment(self, said: Done | Broken) -> Path | None:
+    def _request_segments(self, said: Done | Broken) -> list[Path]:
         if isinstance(said, Done):
-            return Path(said.segment) if said.segment else None
+            return [Path(segment) for segment in said.segments]
         # The client ended early: what it wrote until then counts all the same.
-        left = sorted(self.spool.glob(f"requests-{self.order.trial}-*"), key=lambda p: p.stat().st_mtime)
-        return left[-1] if left else None
+        return [s for s in leftovers(self.spool) if s.name.startswith(f"requests-{self.order.trial}-w")]
 
-    def _seal(self, segment: Path | None, dataset: object) -> None:
-        kind = ENGINE_STATE if dataset is ENGINE_STATE else REQUESTS
-        if segment is not None:
-            trace = seal(self.warehouse, kind, segment, trial_file(kind.name, self.order.trial))
-            if trace is not None:
-                self._traces.append(trace)
+    def _seal(self, segments: Sequence[Path], dataset: Dataset) -> None:
+        trace = seal_together(self.warehouse, dataset, segments, trial_file(dataset.name, self.order.trial))
+        if trace is not None:
+            self._traces.append(trace)
 
 
 def _health(done: Done) -> ClientHealth:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 5)
+
     return ClientHealth(
-        in_flight_fraction=round(done.in_flight_fraction, 5),
+        in_flight_fraction=rounded(done.in_flight_fraction),
         lag_p99_us=done.lag_p99_us,
         cpu_fraction=round(done.cpu_fraction, 4),
         median_request_us=done.median_request_us,
         completed=done.completed,
         failed=done.failed,
+        processes=done.processes,
+        resent=done.resent,
+        rate_asked_per_s=rounded(done.rate_asked_per_s),
+        rate_achieved_per_s=rounded(done.rate_achieved_per_s),
+        late_p99_us=done.late_p99_us,
+        backlog_max=done.backlog_max,
+        in_flight_max=done.in_flight_max,
+        outstanding_growth=rounded(done.outstanding_growth),
+        highest_rate_per_s=rounded(done.highest_rate_per_s),
     )
 
 

@@ -32,7 +32,7 @@ os.environ.setdefault("JOULEMARK_HOME", tempfile.mkdtemp())
 from nvml_double import Device, Double, build
 from truth import Trace
 
-from joulemark.agents.clock import NodeClock, boot_id
+from joulemark.agents.clock import NodeClock
 from joulemark.agents.sampler.process import SamplerProcess
 from joulemark.agents.sampler.protocol import SamplerConfig
 from joulemark.agents.spool.segment import read_segment
@@ -112,7 +112,7 @@ def run(zeus_python: str, seconds: float) -> dict[tuple[str, int], list[tuple[fl
         folder = Path(place)
         double = Double(folder, build(folder), world(folder, seconds))
         with mock.patch.dict(os.environ, double.environment):
-            sampler = SamplerProcess(SamplerConfig("node", place, f"{boot_id()[:8]}-1", 0.1))
+            sampler = SamplerProcess(SamplerConfig("node", place, 0.1))
             sampler.start()
         others = (
             start(zeus_python, {"what": "zeus", "plan": windows(seconds)}, double.environment),

@@ -46,10 +46,10 @@ def verdict(warehouse: Warehouse, trial: str) -> tuple[str, ...]:
     Raises DiskFull or WarehouseError where its figures cannot be written: that says nothing about the trial.
     """
     from joulemark.warehouse.build.build import build
-    from joulemark.warehouse.query.open import open_warehouse
+    from joulemark.warehouse.query.open import open_snapshot
 
-    build(warehouse)
-    with open_warehouse(warehouse, build_first=False) as connection:
+    # Only what this trial needs is looked at: a warehouse of many trials costs no more than a small one.
+    with open_snapshot(build(warehouse, only=(trial,)).snapshot) as connection:
         rows = connection.sql(
             f"SELECT reasons FROM trial_results WHERE trial = '{trial}' ORDER BY len(reasons) LIMIT 1"  # noqa: S608 -- an id of ours: hex digits and dashes
         ).to_pylist()

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from joulemark.warehouse.build.cell_statistics import cluster
-from joulemark.warehouse.build.statistics import FAMILY_ERROR, Mean, compare_means, mean_of_logs
+from joulemark.warehouse.build.cell_statistics import cell_mean
+from joulemark.warehouse.build.statistics import FAMILY_ERROR, Mean, compare_means
 from joulemark.warehouse.errors import BadInput
 from joulemark.warehouse.query.open import Connection
 
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 KEYS = (
     *("model", "architecture", "quantization", "kv_type", "engine", "engine_version", "accelerator"),
     *("devices", "tensor", "pipeline", "data_parallel", "expert", "power_limit_w", "concurrency"),
-    *("input_tokens", "output_tokens", "arrivals", "sweep"),
+    *("input_tokens", "output_tokens", "arrivals", "task", "load", "sweep"),
 )
 """What a filter may name."""
 NARROWEST = ("gpu", "cpu", "gpu+cpu", "node", "facility")
@@ -79,10 +79,8 @@ def compare(connection: Connection, a: str, b: str, *, boundary: str | None = No
     sides = [_side(connection, rows, cell, place) for cell in cells]
     (side_a, mean_a), (side_b, mean_b) = sides
     difference = compare_means(mean_a, mean_b)
-    lengths = [{(r["input_tokens"], r["output_tokens"]) for r in rows if r["cell"] == c} for c in cells]
-    return Comparison(
-        side_a, side_b, *place, difference.ratio, difference.interval, difference.p, lengths[0] == lengths[1]
-    )
+    tasks = [{r["task"] for r in rows if r["cell"] == c} for c in cells]
+    return Comparison(side_a, side_b, *place, difference.ratio, difference.interval, difference.p, tasks[0] == tasks[1])
 
 
 def render(comparison: Comparison) -> str:
@@ -100,10 +98,9 @@ def render(comparison: Comparison) -> str:
 
 def cell_label(row: Row) -> str:
     """Return a cell in words, from a row that has the factors as columns."""
-    lengths = f"{row['input_tokens']} in, {row['output_tokens']} out"
     return (
         f"{row['model']} {row['quantization']} {row['engine']} {row['accelerator']} x{max(1, row['tensor'] or 1)} "
-        f"concurrency {row['concurrency']} {lengths}"
+        f"{row['load']}, {row['task']}"
     )
 
 
@@ -149,11 +146,11 @@ def _common(rows: list[Row], cells: list[str], boundary: str | None) -> tuple[st
 
 def _side(connection: Connection, rows: list[Row], cell: str, place: tuple[str, str]) -> tuple[Side, Mean]:
     table = connection.duckdb.sql(
-        "FROM trial_results SELECT nodes, start, j_per_output_token WHERE valid AND j_per_output_token > 0 "
+        "FROM trial_results SELECT nodes, start, j_per_output_token AS j WHERE valid AND j_per_output_token > 0 "
         "AND cell = ? AND boundary = ? AND fidelity = ? ORDER BY trial",
         params=[cell, *place],
     ).to_arrow_table()
     trials = table.to_pylist()
-    mean = mean_of_logs([t["j_per_output_token"] for t in trials], [cluster(t) for t in trials])
+    mean = cell_mean(trials)
     label = next(cell_label(r) for r in rows if r["cell"] == cell)
     return Side(cell, label, mean.value, mean.interval, mean.trials), mean

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from joulemark.warehouse.build.statistics import CONFIDENCE
 from joulemark.warehouse.examples import EXAMPLES
-from joulemark.warehouse.query.snapshot import Site
+from joulemark.warehouse.query.sites import Site
 from joulemark.warehouse.schema import DATASETS, Dataset
 from joulemark.warehouse.schema.reasons import BOUNDARIES, FAILURE_CLASSES, FIDELITIES, GRADES, REASONS, SCOPES
 from joulemark.warehouse.schema.trial import TrialManifest

@@ -14,6 +14,7 @@ command with its ``exit_code``. Anything else that reaches the top is a bug.
     +-- WarehouseError             a store that cannot be read or written
     |   +-- NewerSchema            written by a newer joulemark
     |   +-- DiskFull
+    |   +-- Vanished             files were put together while they were read: look again
     +-- QueryError                 SQL that DuckDB refuses
     +-- ClusterError               Ray cannot be reached, or a node is gone
     +-- ThresholdMissed            exit 3: `check` or `compare` found less than asked
@@ -70,6 +71,10 @@ class NewerSchema(WarehouseError):
 
 class DiskFull(WarehouseError):
     """No space is left where records must go."""
+
+
+class Vanished(WarehouseError):
+    """A file that was there is gone: its records lie elsewhere by now."""
 
 
 class QueryError(JoulemarkError):

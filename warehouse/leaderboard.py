@@ -15,10 +15,10 @@ from joulemark.warehouse.schema.reasons import BOUNDARIES, FIDELITIES, GRADES
 
 Row = dict[str, Any]
 
-GROUP = ("boundary", "fidelity", "input_tokens", "output_tokens")
+GROUP = ("boundary", "fidelity", "task")
 FACTORS = ("model", "quantization", "kv_type", "engine", "engine_version", "accelerator", "devices", "tensor", "expert")
-FACTORS_AFTER = ("concurrency", "arrivals")
-TITLES = {"quantization": "precision", "engine_version": "version", "concurrency": "conc.", "kv_type": "KV"}
+FACTORS_AFTER = ("load",)
+TITLES = {"quantization": "precision", "engine_version": "version", "kv_type": "KV"}
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,8 @@ def _group(rows: list[Row], width: int | None) -> list[str]:
     boundary, fidelity = first["boundary"], first["fidelity"]
     same = [f for f in (*FACTORS, *FACTORS_AFTER) if len({r[f] for r in rows}) == 1 and f != "model"]
     common = "  ".join(f"{TITLES.get(f, f)} {first[f]}" for f in same if f not in _TRIVIAL or first[f] != _TRIVIAL[f])
-    lengths = f"{first['input_tokens']} tokens in, {first['output_tokens']} out"
     head = [
-        f"energy per output token, boundary {boundary}, fidelity {fidelity}: {lengths}",
+        f"energy per output token, boundary {boundary}, fidelity {fidelity}: {first['task']}",
         f"  {boundary}: {BOUNDARIES[boundary]}",
         f"  {fidelity}: {FIDELITIES[fidelity]}",
         f"  same in all rows: {common}" if common else "",

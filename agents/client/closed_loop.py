@@ -4,55 +4,76 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
+from joulemark.agents.client.answer import Answer
+from joulemark.agents.client.pacer import Pacer
+from joulemark.agents.client.sender import Sender
+from joulemark.workloads.traffic import Request, Traffic
 
-from joulemark.agents.client.job import ClientJob
-from joulemark.agents.client.request import Ask, TokenMeter, send
-from joulemark.agents.clock import NodeClock
-from joulemark.workloads.traffic import prompt_ids
+NS_PER_S = 1_000_000_000
+ANSWERED = frozenset({"ok", "truncated"})
+PAUSE_AFTER_FAILURE_S = (0.2, 5.0)
+"""A server that refuses at once must not be asked thousands of times a second: the first pause, doubled up to this."""
+RETRY_AFTER_AT_MOST_S = 30.0
 
-PAUSE_AFTER_FAILURE_S = 0.2
-"""A server that refuses at once must not be asked thousands of times a second."""
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 @dataclass
 class ClosedLoop:
-    """Streams over one session. ``keep`` receives every row; ``durations_us`` those of whole answers."""
+    """Streams over one sender. ``conversations`` are the numbers of those that this process asks, without end."""
 
-    session: aiohttp.ClientSession
-    job: ClientJob
-    clock: NodeClock
-    keep: Callable[[dict[str, Any]], None]
-    meter: TokenMeter = field(default_factory=TokenMeter)
-    durations_us: list[int] = field(default_factory=list)
-    failures_in_a_row: int = 0
-    last_error: str | None = None
-    open: bool = True
-    _next: int = 0
+    sender: Sender
+    pacer: Pacer
+    traffic: Traffic
+    conversations: Iterator[int]
+    spawn: Spawn
+    streams: list[asyncio.Task[None]] = field(default_factory=list)
+    _over: bool = False
 
-    async def stream(self, delay_s: float) -> None:
-        """Be one stream: begin after ``delay_s``, go on until the loop is closed."""
-        await asyncio.sleep(delay_s)
-        while self.open:
-            row = await send(self.session, self.job, self.clock, self._ask(), self.meter)
-            self.keep(row)
-            if row["status"] == "cancelled":
-                return
-            if row["status"] == "ok":
-                self.failures_in_a_row = 0
-                self.durations_us.append(row["ended_at"] - row["sent_at"])
+    def add(self, begin_ns: int) -> None:
+        """Add a stream whose first request is due at ``begin_ns``."""
+        self.streams.append(self.spawn(self._stream(begin_ns)))
+
+    def finish(self, _: int) -> None:
+        """Send nothing any more."""
+        self._over = True
+        self.sender.recall()
+        self.pacer.wake()
+
+    async def wait(self) -> None:
+        """Return when all that was sent has ended."""
+        if self.streams:
+            await asyncio.wait(self.streams)
+
+    async def _stream(self, begin_ns: int) -> None:
+        await self.pacer.until(begin_ns)
+        due_ns, pause_s = begin_ns, PAUSE_AFTER_FAILURE_S[0]
+        request: Request | None = None
+        while not self._over:
+            if request is None or request.pause_s is None:
+                request = self.traffic.request(next(self.conversations) * self.traffic.turns)
             else:
-                self.failures_in_a_row += 1
-                self.last_error = row["error"]
-                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                due_ns += round(request.pause_s * NS_PER_S)
+                request = self.traffic.request(request.number + 1)
+                await self.pacer.until(due_ns)
+                if self._over:
+                    return
+            answer = await self.sender.send(self.sender.prepare(request), due_ns)
+            due_ns = answer.ended_ns
+            if answer.status in ANSWERED:
+                pause_s = PAUSE_AFTER_FAILURE_S[0]
+            elif answer.status == "cancelled":
+                return
+            else:
+                await self.pacer.until(due_ns + round(max(pause_s, _asked_to_wait(answer)) * NS_PER_S))
+                due_ns = time.monotonic_ns()
+                pause_s = min(2 * pause_s, PAUSE_AFTER_FAILURE_S[1])
 
-    def _ask(self) -> Ask:
-        number, self._next = self._next, self._next + 1
-        prompt = prompt_ids(
-            self.job.workload_seed, self.job.prompt_seed, number, self.job.input_tokens, self.job.vocab_size
-        )
-        return Ask(number, prompt, time.monotonic_ns())
+
+def _asked_to_wait(answer: Answer) -> float:
+    """Return the seconds that a refusal asked to wait, within reason."""
+    return min(answer.retry_after_s or 0.0, RETRY_AFTER_AT_MOST_S)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import pyarrow as pa
 
 from joulemark.agents.spool.segment import CLOSED, OPEN, read_segment
 from joulemark.warehouse.schema.columns import Dataset
@@ -17,17 +20,29 @@ def seal(warehouse: Warehouse, dataset: Dataset, segment: Path, name: str) -> Tr
     Raises DiskFull or WarehouseError, and then the segment is still there. One whose head was not written whole is
     kept aside as ``.broken``.
     """
+    return seal_together(warehouse, dataset, [segment], name)
+
+
+def seal_together(warehouse: Warehouse, dataset: Dataset, segments: Sequence[Path], name: str) -> Trace | None:
+    """Write the rows of all ``segments`` as one file, as ``seal`` does with one."""
+    tables = {segment: table for segment in segments if (table := _read(segment)) is not None}
+    rows = sum(table.num_rows for table in tables.values())
+    trace = write_table(warehouse, dataset, name, pa.concat_tables(tables.values())) if rows else None
+    for segment in tables:
+        segment.unlink()
+    return trace
+
+
+def _read(segment: Path) -> pa.Table | None:
+    """Return the rows of a segment; one without a head is put aside, or deleted where it is empty."""
     try:
-        table = read_segment(segment)
+        return read_segment(segment)
     except ValueError:
         if segment.stat().st_size:
             segment.rename(segment.with_suffix(".broken"))
         else:
             segment.unlink()
         return None
-    trace = write_table(warehouse, dataset, name, table) if table.num_rows else None
-    segment.unlink()
-    return trace
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -106,23 +106,28 @@ def warm_up(batch: pa.RecordBatch) -> None:
         stream.write_batch(batch)
 
 
-def read_segment(path: Path) -> pa.Table:
-    """Return all whole batches of a segment, also of one that was cut; raise ValueError where its head is missing."""
+def read_segment(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return all whole batches of a segment, also of one that was cut; raise ValueError where its head is missing.
+
+    ``columns`` are those to keep, where not all are wanted.
+    """
     batches = []
     with path.open("rb") as file:
         try:
             stream = pa.ipc.open_stream(file)
         except (pa.ArrowInvalid, OSError) as error:
             raise ValueError(f"{path}: not a segment: {error}") from error
+        schema = stream.schema if columns is None else pa.schema([stream.schema.field(c) for c in columns])
         while True:
             try:
-                batches.append(stream.read_next_batch())
+                batch = stream.read_next_batch()
+                batches.append(batch if columns is None else batch.select(list(columns)))
             except StopIteration:
                 break
             except (pa.ArrowInvalid, OSError):
                 # Cut in the middle of a batch: all before it is whole.
                 break
-    return _decoded(pa.Table.from_batches(batches, schema=stream.schema))
+    return _decoded(pa.Table.from_batches(batches, schema=schema))
 
 
 def _decoded(table: pa.Table) -> pa.Table:

@@ -11,9 +11,14 @@ import click
 
 from joulemark import __version__
 from joulemark.orchestrator.cli.check import check
+from joulemark.orchestrator.cli.compact import compact
 from joulemark.orchestrator.cli.compare import compare
+from joulemark.orchestrator.cli.export import export
+from joulemark.orchestrator.cli.importing import import_command
 from joulemark.orchestrator.cli.leaderboard import leaderboard
 from joulemark.orchestrator.cli.plan import plan
+from joulemark.orchestrator.cli.prune import prune
+from joulemark.orchestrator.cli.publish import publish
 from joulemark.orchestrator.cli.run import run
 from joulemark.orchestrator.cli.sql import sql
 from joulemark.orchestrator.cli.status import status
@@ -57,7 +62,10 @@ def cli() -> None:
     """
 
 
-for command in (plan, run, status, sql, leaderboard, compare, check, verify):
+for command in (
+    *(plan, run, status, sql, leaderboard, compare, check, publish),
+    *(export, import_command, compact, prune, verify),
+):
     cli.add_command(command)
 
 

@@ -35,7 +35,7 @@ def check(sweep_file: Path | None, as_json: bool, warehouse: str, boundary: str 
     thresholds = Thresholds(boundary=boundary, **limits)  # type: ignore[arg-type]
     with open_warehouse(warehouse) as connection:
         show_warnings(connection.warnings)
-        if planned is None and not connection.snapshot.manifests:
+        if planned is None and not connection.snapshot.trials:
             raise ThresholdMissed(f"{connection.warehouse.url} holds no trial: there is nothing that could pass")
         findings = find(connection, thresholds, planned=planned)
     if as_json:

@@ -12,6 +12,9 @@ from joulemark.orchestrator.cli.options import show_warnings, warehouse_option
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.document import read_text_file
 
+_DUCKDB = "2"
+"""Main version of DuckDB whose storage format a database file has."""
+
 
 @click.command()
 @click.argument("query", required=False)
@@ -20,8 +23,26 @@ from joulemark.workloads.document import read_text_file
 @click.option("--json", "kind", flag_value="json", help="Print JSON.")
 @click.option("--parquet", "kind", flag_value="parquet", help="Write Parquet (with --out, or into a pipe).")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Give up after so long [s].")
+@click.option("--memory", "memory_mib", type=click.IntRange(64), help="Memory to use at most [MiB]; default: half.")
+@click.option(
+    "--write-database",
+    "database",
+    type=click.Path(path_type=Path),
+    metavar="FILE.duckdb",
+    help="Write a file with all views for other DuckDB clients, instead of a query.",
+)
 @warehouse_option
-def sql(query: str | None, query_file: Path | None, kind: str | None, out: Path | None, warehouse: str) -> None:
+def sql(
+    query: str | None,
+    query_file: Path | None,
+    kind: str | None,
+    out: Path | None,
+    timeout_s: float | None,
+    memory_mib: int | None,
+    database: Path | None,
+    warehouse: str,
+) -> None:
     r"""Query the warehouse (read-only). A bare FROM works.
 
     \b
@@ -32,11 +53,15 @@ def sql(query: str | None, query_file: Path | None, kind: str | None, out: Path 
     from joulemark.warehouse.query.open import open_warehouse
     from joulemark.warehouse.query.output import write
 
+    if database is not None:
+        _write_database(warehouse, database, query or query_file)
+        return
     text = _query(query, query_file)
     kind = kind or "table"
     if kind == "parquet" and out is None and sys.stdout.isatty():
         raise BadInput("Parquet is binary: give a file with --out, or pipe it")
-    with open_warehouse(warehouse) as connection:
+    memory_bytes = None if memory_mib is None else memory_mib << 20
+    with open_warehouse(warehouse, timeout_s=timeout_s, memory_bytes=memory_bytes) as connection:
         show_warnings(connection.warnings)
         table = connection.sql(text)
     if out is not None:
@@ -49,6 +74,18 @@ def sql(query: str | None, query_file: Path | None, kind: str | None, out: Path 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     write(table, kind, sys.stdout.buffer, width=width)
     sys.stdout.buffer.flush()
+
+
+def _write_database(warehouse: str, database: Path, query: object) -> None:
+    from joulemark.warehouse.query.database import write_database
+    from joulemark.warehouse.query.open import open_warehouse
+
+    if query is not None:
+        raise BadInput("--write-database writes the views: give it without a query")
+    with open_warehouse(warehouse) as connection:
+        show_warnings(connection.warnings)
+        write_database(connection.snapshot, database)
+    print(f"{database}: all views; open it with any DuckDB {_DUCKDB} client, delete it at any time")
 
 
 def _query(query: str | None, query_file: Path | None) -> str:

@@ -1,6 +1,5 @@
 """Engines that do not start, ports that are taken, disks that are full: what the agent says of it."""
 
-import asyncio
 import os
 import socket
 import sys
@@ -8,23 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from joulemark.agents.client import trial as client_trial
-from joulemark.agents.client.job import ClientJob
 from joulemark.agents.engines import oom_killer
 from joulemark.agents.engines.diagnose import SHOWN_LINES, diagnose
 from joulemark.agents.engines.host import EngineHost
 from joulemark.agents.engines.leftovers import marked
 from joulemark.agents.engines.start_time import start_timeout_s
 from joulemark.agents.spool.seal import seal
-from joulemark.warehouse.errors import DiskFull, EngineError
+from joulemark.warehouse.errors import EngineError
 from joulemark.warehouse.schema.traces import POWER
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.cell import Deployment, EngineRef, ModelRef, Parallel
 from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.llamacpp import LlamaCpp
-
-sys.path.insert(0, str(Path(__file__).parent))
-from scripted_server import Script, ScriptedServer
 
 DEPLOYMENT = Deployment(ModelRef("m", "path", "/m.gguf"), "f16", "f16", EngineRef("llamacpp", "1"), "cpu", Parallel())
 BIND = """
@@ -132,18 +126,6 @@ def test_a_line_of_the_log_is_cut_to_a_length_that_can_be_shown():
     error = diagnose("it ended", ["x" * 5000], ())
     assert len(str(error)) < 400
     assert len(error.log[0]) <= 300
-
-
-def test_requests_that_cannot_be_written_end_the_trial_at_once(tmp_path, monkeypatch):
-    def no_space(*_):
-        raise DiskFull("no space left")
-
-    monkeypatch.setattr(client_trial.SegmentWriter, "add", no_space)
-    with ScriptedServer(lambda *_: Script([(0.02, 1)])) as server:
-        # The window is an hour: coming back at all is the proof.
-        job = ClientJob("t", "n", server.url, "m", str(tmp_path), 3, 7, 1, 500, 1, 2, 0.3, 3600.0, 5.0, 5.0, {})
-        with pytest.raises(DiskFull):
-            asyncio.run(client_trial.ClientTrial(job, lambda _: None).run())
 
 
 def test_an_empty_segment_of_a_full_disk_is_not_kept(tmp_path):

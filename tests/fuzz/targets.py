@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulemark.agents import prometheus
-from joulemark.agents.client.events import BrokenStream, StreamReader
+from joulemark.agents.client.events import StreamReader
+from joulemark.agents.client.sse import BrokenStream
 from joulemark.agents.meters.prometheus.channels import Channels
 from joulemark.agents.meters.prometheus.mapping import mapping_of
 from joulemark.agents.meters.rapl import RaplMeter
@@ -62,7 +63,7 @@ def events(data: bytes) -> None:
     """Server-sent events, cut in two where the first byte says."""
     reader = StreamReader()
     at = data[0] if data else 0
-    counts = reader.feed(data[:at]), reader.feed(data[at:])
+    counts = reader.feed(data[:at]), reader.feed(data[at:]), reader.feed(b"\n\n")
     assert min(counts) >= 0
     assert reader.seen == sum(counts)
     assert reader.untimed_tokens >= 0

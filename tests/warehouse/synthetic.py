@@ -78,6 +78,8 @@ class Spec:
     at_us: int | None = None
     power_limit_w: int | None = None
     args: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)
+    """More facts of the model."""
 
     @property
     def cell(self) -> Cell:
@@ -149,7 +151,7 @@ def manifest(spec: Spec, at_us: int, traces: tuple[Trace, ...] = ()) -> TrialMan
         nodes=parts,
         started_us=at_us,
         ended_us=at_us + END_S * S,
-        model={"architecture": spec.architecture, "total_params": 5_800_000, "active_params": 5_800_000},
+        model={"architecture": spec.architecture, "total_params": 5_800_000, "active_params": 5_800_000} | spec.facts,
         failure_class=spec.failure_class,
         error=spec.error,
         engine=EngineRecord("llamacpp", "1.0", f"{spec.trial[:8]}-s{spec.start}", ("serve",), {}, {}, 0.4, "log"),

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from synthetic import Spec, add_trial, cells, manifest
 
+import joulemark.warehouse.build.merge
 from joulemark.warehouse.build.build import build
-from joulemark.warehouse.query.open import open_warehouse
+from joulemark.warehouse.query.connection import define
+from joulemark.warehouse.query.groups import GROUPS
+from joulemark.warehouse.query.open import open_snapshot, open_warehouse
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.columns import SCHEMA_VERSION_KEY
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.manifests import commit
+from joulemark.warehouse.views import STORED
 
 
 def built(warehouse):
@@ -59,6 +66,9 @@ def test_only_the_new_trial_is_built_and_statistics_follow(warehouse):
     assert {n for n in before if after[n] != before[n]} == {
         "cell_statistics/all.parquet",
         "cell_statistics/inputs.json",
+        "lever_effects/all.parquet",
+        "node_differences/all.parquet",
+        "sweep_drift/all.parquet",
     }
     (row,) = pq.read_table(warehouse.path("built/cell_statistics/all.parquet")).to_pylist()
     assert row["trials"] == 3
@@ -73,41 +83,74 @@ def test_what_is_built_can_be_deleted_and_comes_back_the_same(warehouse):
     assert {n: c for n, (_, c) in built(warehouse).items()} == before
 
 
-def test_a_broken_built_file_is_built_again(warehouse):
+@pytest.mark.parametrize("dataset", ["trial_energy", "trial_results", "request_energy", "cell_statistics"])
+def test_a_broken_built_file_is_built_again(warehouse, dataset):
     build(warehouse)
     before = {n: c for n, (_, c) in built(warehouse).items()}
-    warehouse.write(f"built/{max(before)}", b"PAR1 half a file")
+    (name,) = warehouse.list(f"built/{dataset}", ".parquet")
+    warehouse.write(name, b"PAR1 half a file")
     report = build(warehouse)
-    assert "not a whole Parquet file" in report.warnings[0]
+    assert [name in w for w in report.warnings] == [True]
     assert {n: c for n, (_, c) in built(warehouse).items()} == before
     assert build(warehouse).warnings == ()
 
 
-def test_energies_of_an_older_version_are_built_again_with_all_that_rests_on_them(warehouse):
+def test_what_other_code_computed_is_built_again_and_goes(warehouse):
     build(warehouse)
     before = {n: c for n, (_, c) in built(warehouse).items()}
-    name = next(n for n in warehouse.list("built/trial_energy", ".parquet"))
-    table = pq.read_table(warehouse.path(name))
-    older = table.drop_columns(
-        ["edge_j", "transient_j", "clock_j", "gain_fraction", "offset_w", "disagreement", "chosen"]
-    )
-    older = older.set_column(older.schema.get_field_index("energy_j"), "energy_j", [[1.0] * len(older)])
-    pq.write_table(
-        older.replace_schema_metadata(table.schema.metadata | {SCHEMA_VERSION_KEY: b"1"}), warehouse.path(name)
-    )
-    trial = Path(name).stem
-    shares = f"built/request_energy/{trial}.parquet"
-    wrong = pq.read_table(warehouse.path(shares))
-    pq.write_table(wrong.slice(0, 1), warehouse.path(shares))
+    for name in warehouse.list("built/batches", ".json"):
+        record = json.loads(warehouse.read(name)) | {"definition": "older"}
+        warehouse.write(name.replace(record["batch"], "0" * 16), json.dumps(record | {"batch": "0" * 16}).encode())
+        warehouse.delete(name)
+        for dataset in record["sizes"]:
+            file = f"built/{dataset}/{record['batch']}.parquet"
+            warehouse.write(file.replace(record["batch"], "0" * 16), b"wrong")
     report = build(warehouse)
-    assert (report.energies, report.shares, report.warnings) == (1, 1, ())
+    assert (report.energies, report.shares, report.statistics, report.warnings) == (2, 2, True, ())
     assert {n: c for n, (_, c) in built(warehouse).items()} == before
+
+
+def test_many_small_batches_become_one_and_nothing_changes(warehouse, monkeypatch):
+    monkeypatch.setattr(joulemark.warehouse.build.merge, "BATCHES_AT_MOST", 3)
+    for i in range(4):
+        add_trial(warehouse, Spec(quantization=f"q{i}"), 10 + i)
+        build(warehouse)
     with open_warehouse(warehouse) as connection:
         assert connection.warnings == ()
-        assert (
-            connection.sql("from trial_energy").num_rows
-            == connection.sql("from trial_energy where chosen").num_rows * 2
-        )
+        rows = connection.sql("from trial_results order by trial")
+        assert {g: len(b) for g, b in connection.snapshot.batches.items()} == dict.fromkeys(GROUPS, 1)
+        shares = connection.sql("from request_energy order by all")
+    shutil.rmtree(warehouse.path("built"))
+    with open_warehouse(warehouse) as connection:
+        assert connection.sql("from trial_results order by trial").equals(rows)
+        assert connection.sql("from request_energy order by all").equals(shares)
+
+
+def test_stored_views_hold_what_the_views_compute(warehouse):
+    add_trial(warehouse, Spec(quantization="f16", fail_every=3), 9)
+    snapshot = build(warehouse).snapshot
+    computed = duckdb.connect()
+    computed.execute("SET TimeZone = 'UTC'")
+    define(computed, snapshot)
+    with open_snapshot(snapshot) as connection:
+        for name in STORED:
+            for query in (f"from {name} order by all", f"describe {name}"):
+                assert connection.sql(query).equals(computed.sql(query).to_arrow_table()), query
+
+
+def test_records_that_come_back_renew_the_figures_of_their_trial_only(warehouse):
+    truth = add_trial(warehouse, Spec(quantization="f16"), 9)
+    name = f"requests/{truth.trial}.parquet"
+    content = warehouse.read(name)
+    warehouse.delete(name)
+    assert build(warehouse).energies == 3
+    assert build(warehouse).energies == 0
+    warehouse.write(name, content)
+    report = build(warehouse)
+    assert (report.energies, report.statistics, report.warnings) == (1, True, ())
+    with open_warehouse(warehouse) as connection:
+        assert connection.sql("from failures").num_rows == 0
+        assert connection.sql("from trial_results").num_rows == 3
 
 
 @pytest.mark.parametrize(
@@ -157,6 +200,21 @@ def test_broken_pages_of_one_trial_s_requests_do_not_stop_the_others(warehouse):
             assert [truth.trial in w and "cannot be read" in w for w in connection.warnings] == [True]
             assert connection.sql("from leaderboard").num_rows == 1
             assert connection.sql("from failures").num_rows == 1
+
+
+def test_one_trial_s_verdict_looks_at_no_other_trial(warehouse):
+    build(warehouse)
+    truth = add_trial(warehouse, Spec(quantization="f16"), 9)
+    other = add_trial(warehouse, Spec(quantization="q2_k"), 10)
+    report = build(warehouse, only=(truth.trial,))
+    assert (report.energies, report.shares, report.statistics) == (1, 1, False)
+    with open_snapshot(report.snapshot) as connection:
+        assert connection.sql("select trial, valid from trial_results").to_pylist() == [
+            {"trial": truth.trial, "valid": True}
+        ]
+    assert build(warehouse).energies == 1
+    with open_warehouse(warehouse) as connection:
+        assert other.trial in connection.sql("from trial_results")["trial"].to_pylist()
 
 
 def test_two_builds_at_once(warehouse):

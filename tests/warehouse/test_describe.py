@@ -9,7 +9,7 @@ import pytest
 
 from joulemark.warehouse.describe import MANIFEST_FIELDS, SITE_FIELDS, data_page
 from joulemark.warehouse.examples import EXAMPLES
-from joulemark.warehouse.query.snapshot import Site
+from joulemark.warehouse.query.sites import Site
 from joulemark.warehouse.query.tables import MANIFESTS, SITES
 from joulemark.warehouse.schema.trial import TrialManifest
 

@@ -57,7 +57,7 @@ def test_the_width_of_a_column_is_found_once():
 def test_damaged_records_are_named(one_trial, dataset):
     name = damaged(one_trial, dataset)
     with open_warehouse(one_trial) as connection, pytest.raises(WarehouseError) as caught:
-        connection.sql("from leaderboard")
+        connection.sql(f"from {dataset.removeprefix('built/')}")
     text = str(caught.value)
     assert name in text
     assert "built/ can be deleted" in text

@@ -171,6 +171,7 @@ def trace(tmp_path, name="t.csv") -> str:
 def test_a_trace_brings_its_lengths(tmp_path):
     found = only(f"trace: {trace(tmp_path)}", folder=tmp_path)
     assert found.arrivals.process == "trace"
+    assert (found.arrivals.trace.begin_s, found.arrivals.trace.end_s) == (0.0, 5.0)
     assert found.input_tokens == Length("trace", 1, 106)
     assert found.output_tokens == Length("trace", 1, 12)
     assert only("trace: {file: t.csv, max_input_tokens: 104}", folder=tmp_path).input_tokens == Length("trace", 1, 104)

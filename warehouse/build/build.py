@@ -1,42 +1,54 @@
 """The build step: everything below `built/` that is not there yet.
 
-It is incremental, idempotent, and safe beside a running sweep. Each trial's energy is computed once from the raw
-readings and kept; so are the shares of its requests. The statistics of all cells are computed again whenever the set
-of trials has changed. What an older version built counts as not there.
+It is incremental, idempotent, and safe beside a running sweep and other builds. Each trial's energy is computed once
+from the raw readings and kept; so are its figures and the shares of its requests, in batches of trials. The statistics
+of all cells are computed again whenever the set of trials has changed. What other code computed counts as not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import duckdb
 import msgspec
 import pyarrow as pa
 
-from joulemark.warehouse.build.cell_statistics import cell_statistics_rows
+from joulemark.warehouse.build.cell_statistics import statistics_rows
 from joulemark.warehouse.build.clocks import Clocks
+from joulemark.warehouse.build.figures import figure_tables
+from joulemark.warehouse.build.merge import merge, sweep_out, without
+from joulemark.warehouse.build.part import part
 from joulemark.warehouse.build.readings import PowerReader
+from joulemark.warehouse.build.renewal import renewed_trials
 from joulemark.warehouse.build.shares import request_energy_rows
 from joulemark.warehouse.build.trial_energy import trial_energy_rows
-from joulemark.warehouse.errors import WarehouseError
+from joulemark.warehouse.errors import Vanished, WarehouseError
 from joulemark.warehouse.query.connection import connect
-from joulemark.warehouse.query.snapshot import Snapshot, take, without_unreadable
+from joulemark.warehouse.query.groups import ENERGY, FIGURES, SHARES, definition
+from joulemark.warehouse.query.snapshot import Snapshot, slo_digest, take, without_unreadable
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.schema.trial import TrialManifest
-from joulemark.warehouse.store.layout import dataset_folder, trial_file
+from joulemark.warehouse.store.batches import write_batch
+from joulemark.warehouse.store.layout import dataset_folder
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
 
-STATISTICS = f"{dataset_folder('cell_statistics')}/all.parquet"
+STATISTICS = ("cell_statistics", "lever_effects", "node_differences", "sweep_drift")
 STATISTICS_INPUTS = f"{dataset_folder('cell_statistics')}/inputs.json"
+AT_ONCE = 1000
+"""Trials in one batch at most."""
+TRIES = 5
+"""How often a build begins again because files were compacted under its hands."""
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What was built, and what could not be read. ``snapshot`` is the warehouse afterwards."""
+    """For how many trials what was built, and what could not be read.
+
+    ``snapshot`` is the warehouse afterwards; of a build of some trials only, no more than those.
+    """
 
     energies: int
     shares: int
@@ -45,85 +57,158 @@ class BuildReport:
     snapshot: Snapshot
 
 
-def build(warehouse: Warehouse) -> BuildReport:
-    """Build what is missing. Raises DiskFull or WarehouseError where nothing can be written.
+def build(warehouse: Warehouse, *, only: Collection[str] | None = None) -> BuildReport:
+    """Build what is missing; with ``only`` just what these trials need, and no statistics.
 
-    A manifest or Parquet file that cannot be read is named in ``warnings`` and left out.
+    A manifest or Parquet file that cannot be read is named in ``warnings`` and left out. Raises DiskFull or
+    WarehouseError where nothing can be written.
     """
+    for left in reversed(range(TRIES)):
+        try:
+            return _build(warehouse, only)
+        except Vanished:
+            if not left:
+                raise
+    raise AssertionError
+
+
+def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
     snapshot = take(warehouse)
-    if not snapshot.manifests:
+    if not snapshot.trials:
         # Perhaps no warehouse at all, but a folder that was named by mistake: nothing is put there.
         return BuildReport(0, 0, statistics=False, warnings=snapshot.warnings, snapshot=snapshot)
-    reader = PowerReader(warehouse, snapshot.files["power"])
+    snapshot.remember()
+    wanted = [t for t in snapshot.trials if only is None or t in only]
+    snapshot = without(snapshot, renewed_trials(snapshot, set(wanted)))
+    reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
     clocks = Clocks.read(warehouse, snapshot.files["clocks"])
-    counted = [m for m in snapshot.manifests if m.duplicate_of is None]
-    energies = _missing(snapshot, "trial_energy", counted)
-    for manifest in energies:
-        rows = trial_energy_rows(manifest, reader, clocks)
-        _write(warehouse, "trial_energy", trial_file("trial_energy", manifest.trial), rows)
-    snapshot = _with(snapshot, "trial_energy", [trial_file("trial_energy", m.trial) for m in energies])
-    # Shares are those of the figures: new figures, new shares.
-    renewed = {m.trial for m in energies}
-    without = {m.trial for m in _missing(snapshot, "request_energy", counted)}
-    shares = [m for m in counted if m.trial in renewed | without]
+    energies = _missing(snapshot, ENERGY, wanted)
+    snapshot = _energies(snapshot, energies, reader, clocks)
+    figures = _missing(snapshot, FIGURES, wanted)
+    shares = _missing(snapshot, SHARES, wanted)
+    new_figures, new_shares = set(figures), set(shares)
+    for trials in _batches(t for t in wanted if t in new_figures or t in new_shares):
+        snapshot = _derived(snapshot, trials, new_figures, new_shares, reader)
+    statistics = only is None and _statistics(snapshot, changed=bool(figures))
+    if statistics:
+        snapshot = replace(snapshot, files=snapshot.files | {d: (whole_file(d),) for d in STATISTICS})
+    if only is None:
+        snapshot = merge(snapshot)
+        sweep_out(snapshot)
+    elif wanted:
+        snapshot = part(snapshot, [snapshot.manifest(t) for t in wanted])
+    warnings = (*snapshot.warnings, *reader.warnings, *clocks.warnings)
+    return BuildReport(len(energies), len(shares), statistics, warnings, replace(snapshot, warnings=warnings))
+
+
+def spans(snapshot: Snapshot, dataset: str) -> dict[str, tuple[int, int]]:
+    """Return first and last instant [us] of the files of a dataset whose footers tell them."""
+    found = ((n, snapshot.footers[n]) for n in snapshot.files[dataset])
+    return {n: (f.first_us, f.last_us) for n, f in found if f.first_us is not None and f.last_us is not None}
+
+
+def _missing(snapshot: Snapshot, group: str, trials: Iterable[str]) -> list[str]:
+    there = snapshot.covered(group)
+    return [t for t in trials if t not in there]
+
+
+def _batches(trials: Iterable[str]) -> Iterator[list[str]]:
+    waiting = list(trials)
+    for i in range(0, len(waiting), AT_ONCE):
+        yield waiting[i : i + AT_ONCE]
+
+
+def _energies(snapshot: Snapshot, trials: list[str], reader: PowerReader, clocks: Clocks) -> Snapshot:
+    schema = DATASETS[ENERGY].arrow
+    for names in _batches(trials):
+        manifests = [snapshot.manifest(t) for t in names]
+        rows = [row for m in manifests for row in trial_energy_rows(m, reader, clocks)]
+        table = pa.Table.from_pylist(rows, schema=schema)
+        snapshot = _write(snapshot, ENERGY, manifests, {ENERGY: table})
+    return snapshot
+
+
+def _derived(
+    snapshot: Snapshot, trials: list[str], figures: set[str], shares: set[str], reader: PowerReader
+) -> Snapshot:
+    """Write what is computed from the views for these trials."""
+    manifests = [snapshot.manifest(t) for t in trials]
     try:
-        snapshot, statistics = _derive(snapshot, shares, reader)
-    except duckdb.Error:
+        return _derive(snapshot, manifests, figures, shares, reader)
+    except duckdb.Error as error:
+        _raise_where_gone(snapshot, error)
         # A file with a whole footer and broken pages: only reading all of it shows that.
-        snapshot = without_unreadable(snapshot, ("requests", "trial_energy", "device_state"))
-        snapshot, statistics = _derive(snapshot, shares, reader)
-    snapshot = replace(snapshot, warnings=(*snapshot.warnings, *reader.warnings, *clocks.warnings))
-    return BuildReport(len(energies), len(shares), statistics, snapshot.warnings, snapshot)
+        seen = part(snapshot, manifests)
+        read = without_unreadable(seen, [d for d in seen.files if d in DATASETS])
+        bad = {n for d in seen.files for n in set(seen.files[d]) - set(read.files[d])}
+        if not bad:
+            raise
+        files = {d: tuple(n for n in names if n not in bad) for d, names in snapshot.files.items()}
+        footers = {n: f for n, f in snapshot.footers.items() if n not in bad}
+        snapshot = replace(snapshot, files=files, footers=footers, whole=frozenset(), warnings=read.warnings)
+        return _derive(snapshot, manifests, figures, shares, reader)
 
 
-def _missing(snapshot: Snapshot, dataset: str, manifests: Iterable[TrialManifest]) -> list[TrialManifest]:
-    there = set(snapshot.files[dataset])
-    return [m for m in manifests if trial_file(dataset, m.trial) not in there]
+def _derive(
+    snapshot: Snapshot, manifests: list[TrialManifest], figures: set[str], shares: set[str], reader: PowerReader
+) -> Snapshot:
+    with figure_tables(part(snapshot, manifests)) as made:
+        new = [m for m in manifests if m.trial in figures]
+        if new:
+            snapshot = _write(snapshot, FIGURES, new, made.tables([m.trial for m in new]))
+        new = [m for m in manifests if m.trial in shares]
+        if new:
+            rows = [row for _, mine in request_energy_rows(made.connection, new, reader) for row in mine]
+            snapshot = _write(
+                snapshot, SHARES, new, {SHARES: pa.Table.from_pylist(rows, schema=DATASETS[SHARES].arrow)}
+            )
+    return snapshot
 
 
-def _with(snapshot: Snapshot, dataset: str, written: list[str]) -> Snapshot:
-    """Return the snapshot with files that were just written."""
-    files = tuple(sorted({*written, *snapshot.files[dataset]}))
-    skipped = tuple(n for n in snapshot.skipped[dataset] if n not in written)
-    return replace(snapshot, files=snapshot.files | {dataset: files}, skipped=snapshot.skipped | {dataset: skipped})
+def _write(snapshot: Snapshot, group: str, manifests: list[TrialManifest], tables: dict[str, pa.Table]) -> Snapshot:
+    """Write a batch, noting which of its trials' records could not be read."""
+    lacking = {m.trial: tuple(t.path for t in m.traces if not snapshot.has(t.path)) for m in manifests}
+    sweeps = {m.sweep for m in manifests} if group == FIGURES else set()
+    batch = write_batch(
+        snapshot.warehouse,
+        group,
+        definition(group),
+        [m.trial for m in manifests],
+        tables,
+        lacking={t: names for t, names in lacking.items() if names},
+        inputs={f"slo {s}": slo_digest(snapshot.slos.get(s)) for s in sorted(sweeps)},
+    )
+    return snapshot.with_batch(batch)
 
 
-def _write(warehouse: Warehouse, dataset: str, name: str, rows: list[dict[str, Any]]) -> None:
-    schema = DATASETS[dataset].arrow
-    write_table(warehouse, DATASETS[dataset], name, pa.Table.from_pylist(rows, schema=schema))
+def _raise_where_gone(snapshot: Snapshot, error: Exception) -> None:
+    """Raise Vanished where a file that was there is not any more."""
+    if any(not snapshot.warehouse.exists(n) for d in DATASETS for n in snapshot.files[d]):
+        raise Vanished(f"records were moved while they were read: {error}") from error
 
 
-def _derive(snapshot: Snapshot, shares: list[TrialManifest], reader: PowerReader) -> tuple[Snapshot, bool]:
-    """Write what is computed from the views; return the new snapshot, and whether statistics were computed.
-
-    Raises duckdb.Error where a file cannot be read.
-    """
+def _statistics(snapshot: Snapshot, *, changed: bool) -> bool:
+    """Write the statistics of all cells, unless they are there for the same trials."""
     warehouse = snapshot.warehouse
-    inputs = _statistics_inputs(snapshot)
-    fresh = inputs == _last_inputs(warehouse) and STATISTICS in snapshot.files["cell_statistics"]
-    if fresh and not shares:
-        return snapshot, False
-    written = []
+    datasets = {d: DATASETS[d] for d in STATISTICS}
+    inputs = content_id([sorted(snapshot.trials), definition(FIGURES), [d.version for d in datasets.values()]])
+    there = all(whole_file(d) in snapshot.files[d] for d in STATISTICS)
+    if not changed and there and inputs == _last_inputs(warehouse):
+        return False
     connection = connect(snapshot)
     try:
-        for manifest, rows in request_energy_rows(connection, shares, reader):
-            written.append(trial_file("request_energy", manifest.trial))
-            _write(warehouse, "request_energy", written[-1], rows)
-        if not fresh:
-            _write(warehouse, "cell_statistics", STATISTICS, cell_statistics_rows(connection))
-            warehouse.write(STATISTICS_INPUTS, msgspec.json.encode({"inputs": inputs}))
+        rows = statistics_rows(connection)
     finally:
         connection.close()
-    snapshot = _with(snapshot, "request_energy", written)
-    return (snapshot if fresh else _with(snapshot, "cell_statistics", [STATISTICS])), not fresh
+    for name, dataset in datasets.items():
+        write_table(warehouse, dataset, whole_file(name), pa.Table.from_pylist(rows[name], schema=dataset.arrow))
+    warehouse.write(STATISTICS_INPUTS, msgspec.json.encode({"inputs": inputs}))
+    return True
 
 
-def _statistics_inputs(snapshot: Snapshot) -> str:
-    """Return a digest of all that the statistics depend on: which trials there are, and with which records."""
-    trials = [[m.trial, m.started_us] for m in snapshot.manifests if m.duplicate_of is None]
-    version = DATASETS["trial_energy"].version
-    files = (snapshot.files[d] for d in ("requests", "trial_energy", "device_state"))
-    return content_id([trials, *files, version])
+def whole_file(dataset: str) -> str:
+    """Return the file of a dataset that is written as a whole."""
+    return f"{dataset_folder(dataset)}/all.parquet"
 
 
 def _last_inputs(warehouse: Warehouse) -> str | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from joulemark.warehouse.build.budget import Budget, budget
 from joulemark.warehouse.build.changes import in_order
 from joulemark.warehouse.build.curve import Curve, counter_curve, power_curve
+from joulemark.warehouse.build.power_shape import PowerShape, power_shape
 from joulemark.warehouse.units import MW_PER_W, US_PER_S
 
 Instants = NDArray[np.int64]
@@ -27,7 +28,8 @@ class Estimate:
     """Energy of an interval and what it may be off by, or None with the reason why the readings support no figure.
 
     ``coverage`` is the share of the interval between readings not too far apart, ``samples`` the readings inside it,
-    ``peak_w`` the highest power reading in it (for a counter: mean power between two changes).
+    ``peak_w`` the highest power reading in it (for a counter: mean power between two changes), ``shape`` how power was
+    spread over it.
     """
 
     energy_j: float | None
@@ -36,6 +38,7 @@ class Estimate:
     samples: int
     peak_w: float | None
     reasons: tuple[str, ...]
+    shape: PowerShape | None = None
 
     @property
     def uncertainty_j(self) -> float | None:
@@ -125,4 +128,5 @@ def _estimate(
     if not bracketed or {"counter_reset", "no_power"} & set(reasons):
         return Estimate(None, None, coverage, samples, peak_w, tuple(reasons))
     parts = budget(curve, start_us, end_us, clock_us)
-    return Estimate(curve.between_j(start_us, end_us), parts, coverage, samples, peak_w, tuple(reasons))
+    shape = None if "sample_gap" in reasons else power_shape(curve, start_us, end_us)
+    return Estimate(curve.between_j(start_us, end_us), parts, coverage, samples, peak_w, tuple(reasons), shape)

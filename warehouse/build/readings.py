@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from joulemark.warehouse.build.curve import Curve, counter_curve, power_curve
+from joulemark.warehouse.errors import Vanished
 from joulemark.warehouse.schema.columns import INSTANT
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.units import US_PER_S
@@ -73,8 +75,9 @@ class PowerReader:
 
     warehouse: Warehouse
     files: tuple[str, ...]
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """First and last instant [us] of segments, where they are known already."""
     warnings: list[str] = field(default_factory=list)
-    _spans: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def read(self, node: str, start_us: int, end_us: int) -> list[Series]:
         """Return the node's series that have readings in the interval or on both sides of it."""
@@ -88,16 +91,29 @@ class PowerReader:
         return [s for s in found if s.touches(start_us, end_us)]
 
     def _segments(self, node: str, low: int, high: int) -> list[str]:
-        folder = f"power/{node}/"
-        names = [n for n in self.files if n.startswith(folder)]
-        return [n for n in names if self._span(n)[0] <= high and self._span(n)[1] >= low]
+        names = self._by_node.get(node, ())
+        return [n for n in names if n in self._good and self._span(n)[0] <= high and self._span(n)[1] >= low]
+
+    @cached_property
+    def _by_node(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in self.files:
+            found.setdefault(name.split("/")[1], []).append(name)
+        return found
+
+    @cached_property
+    def _good(self) -> set[str]:
+        return set(self.files)
 
     def _span(self, name: str) -> tuple[int, int]:
         """Return first and last instant of a segment, from its footer; everything where that does not say."""
-        if name not in self._spans:
-            with self.warehouse.filesystem.open_input_file(self.warehouse.path(name)) as source:
-                self._spans[name] = _footer_span(pq.ParquetFile(source).metadata)
-        return self._spans[name]
+        if name not in self.spans:
+            try:
+                with self.warehouse.filesystem.open_input_file(self.warehouse.path(name)) as source:
+                    self.spans[name] = _footer_span(pq.ParquetFile(source).metadata)
+            except FileNotFoundError as error:
+                raise Vanished(f"{name} is gone") from error
+        return self.spans[name]
 
     def _rows(self, name: str, low: int, high: int) -> pa.Table | None:
         bounds = [pa.scalar(v, pa.int64()).cast(INSTANT) for v in (low, high)]
@@ -108,9 +124,11 @@ class PowerReader:
                 columns=[*KEYS, "fidelity", "t", "power_mw", "energy_uj"],
                 filters=(pc.field("t") >= bounds[0]) & (pc.field("t") <= bounds[1]),
             )
+        except FileNotFoundError as error:
+            raise Vanished(f"{name} is gone") from error
         except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
             self.warnings.append(f"{name}: skipped, cannot be read: {_first_line(error)}")
-            self.files = tuple(n for n in self.files if n != name)
+            self._good.discard(name)
             return None
 
 

@@ -123,6 +123,10 @@ def _row(names: tuple[str, ...], estimate: Estimate, bound: SensorBound | None) 
         "offset_w": bound.offset_w if bound else None,
         "coverage": estimate.coverage,
         "samples": estimate.samples,
+        "p50_w": estimate.shape.p50_w if estimate.shape else None,
+        "p90_w": estimate.shape.p90_w if estimate.shape else None,
+        "p99_w": estimate.shape.p99_w if estimate.shape else None,
+        "burst_share": estimate.shape.burst_share if estimate.shape else None,
         "peak_w": estimate.peak_w,
         "reasons": list(estimate.reasons),
     }

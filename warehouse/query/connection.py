@@ -1,53 +1,80 @@
-"""An in-memory DuckDB connection with the datasets under their names and the views over them."""
+"""A DuckDB connection with the datasets under their names and the views over them."""
 
 from __future__ import annotations
 
 import os
 import re
 import tempfile
-from importlib import resources
 
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from joulemark.warehouse.query.groups import FIGURES, GROUPS
 from joulemark.warehouse.query.snapshot import Snapshot
-from joulemark.warehouse.query.tables import manifests_table, sites_table, slos_table
-from joulemark.warehouse.schema import DATASETS, Dataset
+from joulemark.warehouse.query.tables import sites_table, slos_table
+from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.reasons import BOUNDARY_REASONS, FIDELITIES
 from joulemark.warehouse.store.layout import dataset_folder
-from joulemark.warehouse.views import ORDER
+from joulemark.warehouse.views import ORDER, STORED, view_text
 
 _GLOB = re.compile(r"[*?\[]")
 """A folder of such a name cannot be written as a pattern, nor allowed as a folder, at the same time."""
 MEMORY_SHARE = 0.5
 """Share of main memory that a query may use before it spills to disk."""
+SPILL = 4
+"""Disk that a query may use in the temporary folder, in units of the memory that it may use."""
 
 
 def connect(
     snapshot: Snapshot, *, threads: int | None = None, memory_bytes: int | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """Return a connection with all datasets, tables and views of the snapshot, not yet locked down."""
+    """Return a connection with all datasets, tables and views of the snapshot, not yet locked down.
+
+    Views that the build step stores are read from what it wrote, if all trials are in it.
+    """
     connection = duckdb.connect(":memory:")
-    memory = memory_bytes or int(MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for name, value in (
-        ("TimeZone", "'UTC'"),
-        ("python_enable_replacements", "false"),
-        ("threads", str(threads or len(os.sched_getaffinity(0)))),
-        ("memory_limit", f"'{memory >> 20}MiB'"),
-        ("temp_directory", quoted(os.path.join(tempfile.gettempdir(), f"joulemark-duckdb-{os.getpid()}"))),
-    ):
-        connection.execute(f"SET {name} = {value}")
-    _load(connection, "manifests", manifests_table(snapshot.manifests))
-    _load(connection, "sites", sites_table(snapshot.sites))
-    _load(connection, "slos", slos_table(snapshot.slos))
+    _configure(connection, threads, memory_bytes or default_memory_bytes())
+    stored = snapshot.covered(FIGURES).issuperset(snapshot.trials)
+    define(connection, snapshot, stored=STORED if stored else ())
+    return connection
+
+
+def default_memory_bytes() -> int:
+    """Return how much memory a query may use where nobody says."""
+    return int(MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def define(
+    connection: duckdb.DuckDBPyConnection,
+    snapshot: Snapshot,
+    *,
+    stored: tuple[str, ...] = (),
+    as_tables: tuple[str, ...] = (),
+    copy: bool = False,
+) -> None:
+    """Define everything of the snapshot: datasets, tables, views and macros.
+
+    Of ``stored`` views the written rows are read; those in ``as_tables`` are computed here and now. With ``copy`` no
+    table lives in this process only.
+    """
+    _table(connection, "manifests", snapshot.table, copy=copy)
+    _table(connection, "sites", sites_table(snapshot.sites), copy=True)
+    _table(connection, "slos", slos_table(snapshot.slos), copy=True)
+    present = _present(snapshot)
     for dataset in DATASETS.values():
-        connection.execute(f"CREATE VIEW {dataset.name} AS {_relation(connection, snapshot, dataset)}")
+        relation = _relation(connection, snapshot, dataset.name, dataset.arrow) + present.get(dataset.name, "")
+        connection.execute(f"CREATE VIEW {dataset.name} AS {relation}")
     connection.execute(f"CREATE MACRO boundary_reasons() AS {_words(sorted(BOUNDARY_REASONS))}")
     connection.execute(f"CREATE MACRO fidelities() AS {_words(FIDELITIES)}")
     for name in ORDER:
-        connection.execute(view_text(name))
-    return connection
+        if name in stored and snapshot.files[name]:
+            relation = _relation(connection, snapshot, name, None) + present.get(name, "")
+            connection.execute(f"CREATE VIEW {name} AS {relation}")
+        elif name in as_tables:
+            connection.execute(view_text(name).replace("CREATE VIEW", "CREATE TABLE", 1))
+        else:
+            connection.execute(view_text(name))
 
 
 def lock(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
@@ -58,48 +85,67 @@ def lock(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def view_text(name: str) -> str:
-    """Return the SQL of a view, comments included."""
-    return resources.files("joulemark.warehouse.views").joinpath(f"{name}.sql").read_text(encoding="utf-8")
-
-
 def quoted(text: str) -> str:
     """Return ``text`` as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _present(snapshot: Snapshot) -> dict[str, str]:
+    """Return a condition for datasets and stored views that also hold trials without a manifest of this snapshot."""
+    trials = frozenset(snapshot.trials)
+    condition = " WHERE trial IN (SELECT trial FROM manifests)"
+    return {d: condition for g, names in GROUPS.items() for d in names if not snapshot.covered(g) <= trials}
+
+
+def _configure(connection: duckdb.DuckDBPyConnection, threads: int | None, memory_bytes: int) -> None:
+    for name, value in (
+        ("TimeZone", "'UTC'"),
+        ("python_enable_replacements", "false"),
+        ("threads", str(threads or len(os.sched_getaffinity(0)))),
+        ("memory_limit", f"'{memory_bytes >> 20}MiB'"),
+        ("temp_directory", quoted(os.path.join(tempfile.gettempdir(), f"joulemark-duckdb-{os.getpid()}"))),
+        ("max_temp_directory_size", f"'{SPILL * (memory_bytes >> 20)}MiB'"),
+    ):
+        connection.execute(f"SET {name} = {value}")
 
 
 def _words(words: list[str] | dict[str, str]) -> str:
     return "[" + ", ".join(quoted(w) for w in words) + "]"
 
 
-def _load(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+def _table(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table, *, copy: bool) -> None:
+    if not copy:
+        connection.register(name, table)
+        return
     connection.register("incoming", table)
     connection.execute(f"CREATE TABLE {name} AS FROM incoming")
     connection.unregister("incoming")
 
 
-def _relation(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, dataset: Dataset) -> str:
-    """Return the SELECT that yields the dataset's rows: nothing, a glob, the good files only.
+def _relation(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, name: str, schema: pa.Schema | None) -> str:
+    """Return the SELECT that yields the rows of a dataset or stored view: nothing, a glob, the good files only.
 
-    What DuckDB cannot read by itself (an object store) it reads through pyarrow.
+    What DuckDB cannot read by itself (an object store) it reads through pyarrow. ``schema`` None: that of the files.
     """
-    files, warehouse = snapshot.files[dataset.name], snapshot.warehouse
-    columns = ", ".join(c.name for c in dataset.columns)
+    files, warehouse = snapshot.files[name], snapshot.warehouse
+    columns = ", ".join(schema.names) if schema else "*"
     if not files:
-        _load(connection, f"no_{dataset.name}", dataset.arrow.empty_table())
-        return f"FROM no_{dataset.name} SELECT {columns}"
+        assert schema is not None
+        _table(connection, f"no_{name}", schema.empty_table(), copy=True)
+        return f"FROM no_{name} SELECT {columns}"
     if not warehouse.local or _GLOB.search(warehouse.root):
         paths = [warehouse.path(n) for n in files]
-        source = pads.dataset(paths, schema=dataset.arrow, format="parquet", filesystem=warehouse.filesystem)
-        connection.register(f"remote_{dataset.name}", source)
-        return f"FROM remote_{dataset.name} SELECT {columns}"
-    if snapshot.skipped[dataset.name]:
-        where = _words([warehouse.path(n) for n in files])
+        source = pads.dataset(paths, schema=schema, format="parquet", filesystem=warehouse.filesystem)
+        connection.register(f"remote_{name}", source)
+        return f"FROM remote_{name} SELECT {columns}"
+    if name in snapshot.whole:
+        where = quoted(warehouse.path(dataset_folder(name)) + "/**/*.parquet")
     else:
-        where = quoted(warehouse.path(dataset_folder(dataset.name)) + "/**/*.parquet")
-    if dataset.name not in snapshot.older:
-        return f"FROM read_parquet({where}, hive_partitioning = false) SELECT {columns}"
+        where = _words([warehouse.path(n) for n in files])
+    if name not in snapshot.older or schema is None:
+        options = f"hive_partitioning = false, union_by_name = {name in snapshot.older}"
+        return f"FROM read_parquet({where}, {options}) SELECT {columns}"
     # Where all files are older, none has the newer columns: the empty table does.
-    _load(connection, f"no_{dataset.name}", dataset.arrow.empty_table())
+    _table(connection, f"no_{name}", schema.empty_table(), copy=True)
     read = f"FROM read_parquet({where}, hive_partitioning = false, union_by_name = true)"
-    return f"FROM (FROM no_{dataset.name} UNION ALL BY NAME {read}) SELECT {columns}"
+    return f"FROM (FROM no_{name} UNION ALL BY NAME {read}) SELECT {columns}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from joulemark.warehouse.query.snapshot import Site
+from joulemark.warehouse.query.sites import Site
 from joulemark.warehouse.schema.trial import TrialManifest
 
 _INTERVAL = pa.struct([("start_us", pa.int64()), ("end_us", pa.int64())])
@@ -88,7 +89,7 @@ SLOS = pa.schema(
 )
 
 
-def manifests_table(manifests: tuple[TrialManifest, ...]) -> pa.Table:
+def manifests_table(manifests: Iterable[TrialManifest]) -> pa.Table:
     """Return one row per manifest, duplicates included."""
     return pa.Table.from_pylist([_manifest_row(m) for m in manifests], schema=MANIFESTS)
 

@@ -9,7 +9,7 @@ from joulemark.warehouse.schema.columns import INSTANT, WORD, Column, Dataset
 TRIAL_ENERGY = Dataset(
     name="trial_energy",
     row="energy of one interval of a trial, by device, meter and method",
-    version=2,
+    version=3,
     columns=(
         Column("trial", WORD, "trial"),
         Column("node", WORD, "node of the meter"),
@@ -67,6 +67,10 @@ TRIAL_ENERGY = Dataset(
         ),
         Column("coverage", pa.float64(), "share of the interval that lies between readings not too far apart, 0 to 1"),
         Column("samples", pa.int32(), "readings used"),
+        Column("p50_w", pa.float64(), "power not exceeded for half of the interval", nullable=True),
+        Column("p90_w", pa.float64(), "for 90 % of it", nullable=True),
+        Column("p99_w", pa.float64(), "for 99 % of it", nullable=True),
+        Column("burst_share", pa.float64(), "share of the interval with power over 1.1 times its mean", nullable=True),
         Column("peak_w", pa.float64(), "highest power reading in the interval", nullable=True),
         Column("reasons", pa.list_(pa.string()), "what speaks against the figure"),
     ),
@@ -109,4 +113,68 @@ CELL_STATISTICS = Dataset(
         Column("ranked_rows", pa.int32(), "rows of the same boundary, fidelity and workload that it is ranked with"),
     ),
     sort_by=("boundary", "fidelity", "cell"),
+)
+
+LEVER_EFFECTS = Dataset(
+    name="lever_effects",
+    row="a matched pair: two cells that differ in one factor alone",
+    version=1,
+    columns=(
+        Column(
+            "lever", WORD, "the factor, as a path: `quantization`, `workload.concurrency`, `engine.args.<argument>`"
+        ),
+        Column("value_a", WORD, "its value in cell a; `-` where it is not given"),
+        Column("value_b", WORD, "its value in cell b"),
+        Column("boundary", WORD, "boundary"),
+        Column("fidelity", WORD, "fidelity"),
+        Column("cell_a", WORD, "cell a"),
+        Column("cell_b", WORD, "cell b"),
+        Column("ratio", pa.float64(), "J per output token of b over that of a"),
+        Column("ratio_low", pa.float64(), "lower end of its 95 % interval; NULL under 2 trials a side", nullable=True),
+        Column("ratio_high", pa.float64(), "upper end of it", nullable=True),
+        Column("p", pa.float64(), "of Welch's test of this one pair; NULL under 2 trials a side", nullable=True),
+    ),
+    sort_by=("lever", "boundary", "fidelity", "value_a", "value_b"),
+)
+
+NODE_DIFFERENCES = Dataset(
+    name="node_differences",
+    row="a cell whose valid trials ran on several sets of nodes: do these differ in J per output token",
+    version=1,
+    columns=(
+        Column("cell", WORD, "cell"),
+        Column("boundary", WORD, "boundary"),
+        Column("fidelity", WORD, "fidelity"),
+        Column("node_sets", pa.int32(), "sets of nodes, of one node each where the cell needs no more"),
+        Column("highest_to_lowest", pa.float64(), "highest over lowest geometric mean of a set"),
+        Column("unit", WORD, "what counts as one observation: `start`, or `trial` where each set has one start"),
+        Column(
+            "p", pa.float64(), "of one-way analysis of variance on logs; NULL without two units a set", nullable=True
+        ),
+        Column(
+            "beyond_sensors",
+            pa.bool_(),
+            "whether the difference is more than the gain and offset of the sensors could make; NULL: not known",
+            nullable=True,
+        ),
+    ),
+    sort_by=("boundary", "fidelity", "cell"),
+)
+
+SWEEP_DRIFT = Dataset(
+    name="sweep_drift",
+    row="how J per output token changed over the time of a sweep, cells and nodes taken as given",
+    version=1,
+    columns=(
+        Column("sweep", WORD, "sweep"),
+        Column("boundary", WORD, "boundary"),
+        Column("fidelity", WORD, "fidelity"),
+        Column("trials", pa.int32(), "trials of cells that ran more than once on the same nodes"),
+        Column("hours", pa.float64(), "from the sweep's first trial to its last"),
+        Column("change_per_hour", pa.float64(), "relative change of J per output token in an hour"),
+        Column("change_per_hour_low", pa.float64(), "lower end of its 95 % interval"),
+        Column("change_per_hour_high", pa.float64(), "upper end of it"),
+        Column("p", pa.float64(), "of the t-test against no drift"),
+    ),
+    sort_by=("sweep", "boundary", "fidelity"),
 )

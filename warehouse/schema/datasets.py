@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from joulemark.warehouse.schema.built import CELL_STATISTICS, REQUEST_ENERGY, TRIAL_ENERGY
+from joulemark.warehouse.schema.built import (
+    CELL_STATISTICS,
+    LEVER_EFFECTS,
+    NODE_DIFFERENCES,
+    REQUEST_ENERGY,
+    SWEEP_DRIFT,
+    TRIAL_ENERGY,
+)
 from joulemark.warehouse.schema.columns import Dataset
+from joulemark.warehouse.schema.imported import IMPORTED
 from joulemark.warehouse.schema.nodes import CLOCKS, NODES, QUALITY
 from joulemark.warehouse.schema.traces import DEVICE_STATE, ENGINE_STATE, POWER, REQUESTS, ROUNDS
 
@@ -18,8 +26,12 @@ DATASETS: dict[str, Dataset] = {
         CLOCKS,
         NODES,
         QUALITY,
+        IMPORTED,
         TRIAL_ENERGY,
         REQUEST_ENERGY,
         CELL_STATISTICS,
+        LEVER_EFFECTS,
+        NODE_DIFFERENCES,
+        SWEEP_DRIFT,
     )
 }

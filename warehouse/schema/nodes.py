@@ -49,17 +49,19 @@ CLOCKS = Dataset(
 QUALITY = Dataset(
     name="quality",
     row="one quality score from outside",
-    version=1,
+    version=2,
     columns=(
         Column("model", WORD, "model name as in the sweep file"),
         Column("revision", WORD, "revision of its weights", nullable=True),
         Column("quantization", WORD, "precision that was scored"),
         Column("kv_type", WORD, "type of the KV cache"),
         Column("engine", WORD, "engine that was scored", nullable=True),
-        Column("task", WORD, "benchmark task"),
+        Column("task", WORD, "benchmark task; with `/metric` behind it where the metric is not the task's main one"),
+        Column("metric", WORD, "what was counted as solved, as the tool names it", nullable=True),
         Column("score", pa.float64(), "share of tasks solved, 0 to 1"),
         Column("samples", pa.int32(), "number of tasks", nullable=True),
         Column("source", pa.string(), "where the score comes from"),
     ),
     sort_by=("model", "task"),
+    added=((2, ("metric",)),),
 )

@@ -29,6 +29,7 @@ FIDELITIES: dict[str, str] = {
     "metered": "an external meter",
     "modelled": "computed from activity and a table of watts; not measured",
     "simulated": "produced by the simulator; not a measurement",
+    "imported": "taken from another tool or publication; not measured by joulemark",
 }
 
 OUTCOMES: dict[str, str] = {

@@ -94,7 +94,12 @@ REQUESTS = Dataset(
         Column("first_token_at", INSTANT, "arrival of the first token", nullable=True),
         Column("last_token_at", INSTANT, "arrival of the last token", nullable=True),
         Column("ended_at", INSTANT, "end of the answer, or of the attempt"),
-        Column("asked_input_tokens", pa.int32(), "prompt length that was sent"),
+        Column(
+            "asked_input_tokens",
+            pa.int32(),
+            "prompt length that was sent; NULL for prompts that only the engine can count",
+            nullable=True,
+        ),
         Column("asked_output_tokens", pa.int32(), "answer length that was asked for"),
         Column("input_tokens", pa.int32(), "prompt tokens as the engine counts them", nullable=True),
         Column("output_tokens", pa.int32(), "answer tokens as the engine counts them", nullable=True),

@@ -54,14 +54,31 @@ class Trace:
 
 @dataclass(frozen=True)
 class ClientHealth:
-    """How the load client fared during the window."""
+    """How the load client fared during the window.
 
-    in_flight_fraction: float
+    ``in_flight_fraction`` is of the target, None in an open loop; lag and CPU (share of one core) are those of the
+    worst of its ``processes``. In an open loop: requests per second that the schedule asked for in the window and that
+    were sent in it, ``late_p99_us`` how late they were sent, ``backlog_max`` how many were due and not sent at one
+    time, ``outstanding_growth`` by how many those that were due and not answered grew. ``highest_rate_per_s`` is what
+    the deployment sustains of the workload (conversations/s), where the load is a fraction of that. ``resent`` counts
+    requests that were sent twice because the server had closed a kept connection.
+    """
+
+    in_flight_fraction: float | None
     lag_p99_us: int
     cpu_fraction: float
     median_request_us: int | None
     completed: int
     failed: int
+    processes: int = 1
+    resent: int = 0
+    rate_asked_per_s: float | None = None
+    rate_achieved_per_s: float | None = None
+    late_p99_us: int | None = None
+    backlog_max: int = 0
+    in_flight_max: int = 0
+    outstanding_growth: float | None = None
+    highest_rate_per_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,13 @@
     engine_state/<trial>.parquet
     nodes/<node>-<boot>.parquet, clocks/<node>/...
     logs/<start id>.log                                 the engines' own output
-    built/trial_energy/<trial>.parquet, ...             made by the build step, can be deleted
+    built/<dataset>/<batch>.parquet                     made by the build step, can be deleted
+    built/batches/<group>/<batch>.json                  which trials a batch holds; without it the batch does not exist
+    built/manifests/, built/known/                      what was seen before in manifests and in footers
+    kept/...                                            as built/, of trials without their traces; not to be deleted
+
+Continuous traces and files of one trial can also lie in a file ``pack-<id>.parquet`` of the same folder, whose footer
+names the files that it took in.
 """
 
 from __future__ import annotations
@@ -19,7 +25,9 @@ from __future__ import annotations
 TRIALS = "trials"
 SWEEPS = "sweeps"
 LOGS = "logs"
-BUILT = ("trial_energy", "request_energy", "cell_statistics")
+BUILT = ("trial_energy", "request_energy", "cell_statistics", "lever_effects", "node_differences", "sweep_drift")
+KEPT = "kept"
+PACK = "pack-"
 
 
 def dataset_folder(dataset: str) -> str:

@@ -19,6 +19,15 @@ _PLACES = "give a folder, or a file:// or s3:// URL"
 
 
 @dataclass(frozen=True)
+class Entry:
+    """One file as a listing shows it: what tells that it is still the same. ``name`` is relative to the warehouse."""
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
 class Warehouse:
     """A folder or an object-store prefix that holds records.
 
@@ -64,13 +73,34 @@ class Warehouse:
         info = self.filesystem.get_file_info(self.path(name).rstrip("/"))
         return bool(info.type != fs.FileType.NotFound)
 
+    def entries(self, folder: str, suffix: str = "") -> list[Entry]:
+        """Return the files below ``folder``, by name; what begins with a dot is being written, and left out."""
+        if self.local:
+            found = list(_scan(self.path(folder), folder, suffix))
+        else:
+            selector = fs.FileSelector(self.path(folder), allow_not_found=True, recursive=True)
+            infos = (i for i in self.filesystem.get_file_info(selector) if i.type == fs.FileType.File)
+            start = len(self.root) + 1
+            every = (Entry(i.path[i.path.index(self.root) + start :], i.size, i.mtime_ns or 0) for i in infos)
+            found = [e for e in every if e.name.endswith(suffix) and not os.path.basename(e.name).startswith(".")]
+        return sorted(found, key=lambda e: e.name)
+
     def list(self, folder: str, suffix: str = "") -> list[str]:
         """Return the files below ``folder``, sorted, as names relative to the warehouse."""
-        selector = fs.FileSelector(self.path(folder), allow_not_found=True, recursive=True)
-        found = (i.path for i in self.filesystem.get_file_info(selector) if i.type == fs.FileType.File)
-        start = len(self.root) + 1
-        names = (p[p.index(self.root) + start :] for p in found)
-        return sorted(n for n in names if n.endswith(suffix) and not os.path.basename(n).startswith("."))
+        return [e.name for e in self.entries(folder, suffix)]
+
+    def delete(self, name: str) -> None:
+        """Delete one file; one that is not there is no error. Raises WarehouseError."""
+        path = self.path(name)
+        try:
+            if self.local:
+                Path(path).unlink(missing_ok=True)
+            else:
+                self.filesystem.delete_file(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise WarehouseError(f"cannot delete {path}: {error}") from error
 
     def read(self, name: str) -> bytes:
         """Return the content of one file. Raises WarehouseError where it cannot be read."""
@@ -132,6 +162,27 @@ class Warehouse:
             finally:
                 Path(target).unlink(missing_ok=True)
         return True
+
+
+def _scan(path: str, name: str, suffix: str) -> Iterator[Entry]:
+    """Yield the files below a local folder; one that goes away meanwhile was not there."""
+    folders = []
+    try:
+        with os.scandir(path) as found:
+            for entry in found:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.name)
+                else:
+                    whole = f"{name}/{entry.name}" if name else entry.name
+                    if whole.endswith(suffix):
+                        facts = entry.stat()
+                        yield Entry(whole, facts.st_size, facts.st_mtime_ns)
+    except FileNotFoundError:
+        return
+    for folder in folders:
+        yield from _scan(f"{path}/{folder}", f"{name}/{folder}" if name else folder, suffix)
 
 
 @contextmanager

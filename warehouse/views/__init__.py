@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 ORDER = (
     "trial_nodes",
+    "length_in_words",
     "trials",
     "device_findings",
     "tokens",
@@ -13,18 +16,70 @@ ORDER = (
     "trial_goodput",
     "trial_components",
     "trial_power",
+    "power_shape",
     "node_findings",
     "trial_results",
     "cell_results",
     "leaderboard",
+    "leaderboard_with_imported",
     "failures",
     "electricity_kwh",
     "trial_cost",
     "cost",
     "utilisation_adjusted",
+    "cost_owned",
     "cost_per_response",
+    "goodput_results",
+    "smallest_adequate",
+    "response_energy",
+    "node_results",
+    "lever_summary",
+    "trial_outliers",
+    "accelerator_peaks",
+    "cell_compute",
+    "token_production",
+    "facility",
+    "constraint_evidence",
+    "active_constraint",
 )
 """Names of the views and macros, each after those that it uses."""
 
-MACROS = ("goodput", "electricity_kwh", "cost", "utilisation_adjusted", "cost_per_response")
+MACROS = (
+    "length_in_words",
+    "goodput",
+    "electricity_kwh",
+    "cost",
+    "utilisation_adjusted",
+    "cost_owned",
+    "cost_per_response",
+    "smallest_adequate",
+    "response_energy",
+    "token_production",
+    "facility",
+)
 """Those of them that are called with arguments."""
+
+CONSTANT = ("accelerator_peaks",)
+"""Those of them that hold the same rows in every warehouse."""
+
+STORED = (
+    "trial_nodes",
+    "trials",
+    "device_findings",
+    "trial_tokens",
+    "trial_goodput",
+    "trial_components",
+    "trial_power",
+    "power_shape",
+    "node_findings",
+    "trial_results",
+    "constraint_evidence",
+    "active_constraint",
+)
+"""Those whose rows the build step writes, trial by trial: they have a column `trial`, and rest on nothing but records
+of that trial (and on its sweep's limits on latency). They are quick to ask, and stay when raw traces are dropped."""
+
+
+def view_text(name: str) -> str:
+    """Return the SQL of a view, comments included."""
+    return resources.files("joulemark.warehouse.views").joinpath(f"{name}.sql").read_text(encoding="utf-8")

@@ -28,6 +28,8 @@
 -- input_lengths: prompt length asked for: tokens, or JSON of the distribution
 -- output_lengths: answer length asked for: tokens, or JSON of the distribution
 -- arrivals: how requests arrive: `closed`, or the process of an open loop
+-- task: what each request asks, in words
+-- load: how hard, in words
 -- rate_per_s: rate asked for [1/s]
 -- load_fraction: load as a share of the highest sustained throughput
 -- planned_trials: repeats x starts, as planned
@@ -118,6 +120,8 @@ SELECT
   f.latest.input_lengths AS input_lengths,
   f.latest.output_lengths AS output_lengths,
   f.latest.arrivals AS arrivals,
+  f.latest.task AS task,
+  f.latest.load AS load,
   f.latest.rate_per_s AS rate_per_s,
   f.latest.load_fraction AS load_fraction,
   f.latest.planned_repeats * f.latest.planned_starts AS planned_trials,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from joulemark.warehouse.query.connection import view_text
-from joulemark.warehouse.views import ORDER
+from joulemark.warehouse.views import ORDER, view_text
 
 _COLUMN = re.compile(r"(\w+): (.+?)(?: \[([^\]]+)\])?")
 

@@ -1,5 +1,5 @@
 -- The leaderboard: cells with at least one valid trial, best first within each group of comparable rows. Rows are
--- ranked only against rows of the same boundary, fidelity and workload lengths; `rank` is a range: 1 + the number of
+-- ranked only against rows of the same boundary, fidelity and task; `rank` is a range: 1 + the number of
 -- rows significantly better, to the number of rows less those significantly worse (Holm, family-wise error 5 %).
 --
 -- rank: rank range, for example `1` or `1-3`
@@ -16,6 +16,8 @@
 -- input_tokens: prompt length asked for
 -- output_tokens: answer length asked for
 -- arrivals: how requests arrive
+-- task: what each request asks, in words
+-- load: how hard, in words
 -- j_per_token: window energy / output tokens, geometric mean over trials [J/token]
 -- j_per_token_low: lower end of its 95 % interval; NULL under 2 trials [J/token]
 -- j_per_token_high: upper end [J/token]
@@ -53,6 +55,8 @@ SELECT
   r.input_tokens,
   r.output_tokens,
   r.arrivals,
+  r.task,
+  r.load,
   s.j_per_token,
   s.j_per_token_low,
   s.j_per_token_high,
@@ -78,4 +82,4 @@ FROM cell_results AS r
 JOIN cell_statistics AS s ON s.cell = r.cell AND s.boundary = r.boundary AND s.fidelity = r.fidelity
 WHERE r.trials_valid > 0
 ORDER BY
-  r.boundary, list_position(fidelities(), r.fidelity), r.input_tokens, r.output_tokens, s.j_per_token, r.cell;
+  r.boundary, list_position(fidelities(), r.fidelity), r.task, s.j_per_token, r.cell;

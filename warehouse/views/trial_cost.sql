@@ -13,6 +13,8 @@
 -- electricity_cost: electricity x price; 0 where the price of the hour includes power
 -- cost_per_million_tokens: both together, for a million output tokens
 -- tokens_per_unit: output tokens for one unit of the currency
+-- input_tokens_per_unit: input tokens for one unit of the currency
+-- all_tokens_per_unit: input and output tokens together for one unit of the currency
 -- currency: currency
 -- prices_as_of: date of the prices
 CREATE VIEW trial_cost AS
@@ -43,6 +45,8 @@ SELECT
   electricity_cost,
   (device_hours * gpu_hour + electricity_cost) / output_tokens * 1e6 AS cost_per_million_tokens,
   output_tokens / nullif(device_hours * gpu_hour + electricity_cost, 0) AS tokens_per_unit,
+  input_tokens / nullif(device_hours * gpu_hour + electricity_cost, 0) AS input_tokens_per_unit,
+  (input_tokens + output_tokens) / nullif(device_hours * gpu_hour + electricity_cost, 0) AS all_tokens_per_unit,
   currency,
   as_of AS prices_as_of
 FROM parts;

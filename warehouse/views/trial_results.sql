@@ -34,6 +34,8 @@
 -- input_tokens_per_joule: input tokens / window energy [tokens/J]
 -- tokens_per_joule: input and output tokens together / window energy [tokens/J]
 -- output_tokens_per_kwh: output tokens / window energy [tokens/kWh]
+-- input_tokens_per_kwh: input tokens / window energy [tokens/kWh]
+-- tokens_per_kwh: input and output tokens together / window energy [tokens/kWh]
 -- output_tokens_per_s: output tokens / window [tokens/s]
 -- ttft_p50_ms: time to the first token, median [ms]
 -- ttft_p99_ms: 99th percentile [ms]
@@ -109,6 +111,8 @@ SELECT
   input_tokens / nullif(energy_j, 0) AS input_tokens_per_joule,
   (input_tokens + output_tokens) / nullif(energy_j, 0) AS tokens_per_joule,
   output_tokens / nullif(energy_j, 0) * 3.6e6 AS output_tokens_per_kwh,
+  input_tokens / nullif(energy_j, 0) * 3.6e6 AS input_tokens_per_kwh,
+  (input_tokens + output_tokens) / nullif(energy_j, 0) * 3.6e6 AS tokens_per_kwh,
   output_tokens_per_s,
   ttft_p50_ms,
   ttft_p99_ms,

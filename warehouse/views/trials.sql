@@ -40,6 +40,8 @@
 -- rate_per_s: rate asked for [1/s]; NULL in a closed loop and where a schedule, a trace or the load decides
 -- burstiness: shape of the gamma distribution of the gaps; NULL where it is none
 -- load_fraction: load as a share of the highest sustained throughput; NULL where it was not asked so
+-- task: what each request asks, in words: lengths, shared prefixes, conversations; cells with the same task are comparable
+-- load: how hard, in words: concurrency, or process and rate
 -- workload: JSON: all that was asked of the engine
 -- seed: seed of the traffic
 -- request: JSON: extra request parameters
@@ -114,6 +116,24 @@ SELECT
   try_cast(f ->> '$.workload.arrivals.rate_per_s' AS DOUBLE) AS rate_per_s,
   try_cast(f ->> '$.workload.arrivals.burstiness' AS DOUBLE) AS burstiness,
   try_cast(f ->> '$.workload.load.fraction' AS DOUBLE) AS load_fraction,
+  coalesce(length_in_words(f -> '$.workload.input_tokens'), 'prompts') || ' in, '
+    || coalesce(length_in_words(f -> '$.workload.output_tokens'), 'answers') || ' out'
+    || coalesce(', prefix of ' || (f ->> '$.workload.prefix.tokens') || ' in '
+      || coalesce(f ->> '$.workload.prefix.groups', '1') || ' groups', '')
+    || coalesce(', ' || (f ->> '$.workload.conversation.turns') || ' turns', '')
+    || coalesce(', own prompts ' || left(f ->> '$.workload.prompts', 8), '')
+    || coalesce(', stop ' || (f ->> '$.workload.stop'), '') AS task,
+  CASE
+    WHEN f ->> '$.workload.concurrency' IS NOT NULL THEN 'concurrency ' || (f ->> '$.workload.concurrency')
+    ELSE coalesce(f ->> '$.workload.arrivals.process', f ->> '$.workload.arrivals', 'open loop')
+      || coalesce(' ' || (f ->> '$.workload.arrivals.rate_per_s') || '/s', '')
+      || coalesce(' burstiness ' || (f ->> '$.workload.arrivals.burstiness'), '')
+      || coalesce(' stretches ' || (f ->> '$.workload.arrivals.stretches'), '')
+      || coalesce(' ' || left(f ->> '$.workload.arrivals.trace.table', 8), '')
+      || coalesce(' speed ' || (f ->> '$.workload.arrivals.trace.speed'), '')
+      || coalesce(' at ' || (f ->> '$.workload.load.fraction') || ' of the highest', '')
+      || coalesce(' p' || (f ->> '$.workload.load.percentile'), '')
+  END AS load,
   f -> '$.workload' AS workload,
   try_cast(f ->> '$.workload.seed' AS BIGINT) AS seed,
   f -> '$.workload.request' AS request,

@@ -57,7 +57,7 @@ class Sglang:
         return sglang_command.command(deployment, facts)
 
     def engine_state(self, samples: Mapping[str, float]) -> dict[str, float | None]:
-        """Return the columns of ``engine_state``."""
+        """Return the columns of ``engine_state``; of drafted tokens it tells a mean length only, no counts."""
         return {
             "running": samples.get("sglang:num_running_reqs"),
             "waiting": samples.get("sglang:num_queue_reqs"),

@@ -57,7 +57,10 @@ class Replayed:
 
 
 def replayed(asked: Asked, window: WindowPolicy, files: Files) -> Replayed:
-    """Return the trace that ``asked`` replays. Raises BadInput with its place where it is unfit or too short."""
+    """Return the trace that ``asked`` replays: of it, as much as warm-up and window take.
+
+    Raises BadInput with its place where it is unfit or too short.
+    """
     ask: TraceAsk = asked.get("trace")
     table = files.table(ask.file)
     with files.blamed(ask.file):
@@ -74,7 +77,7 @@ def replayed(asked: Asked, window: WindowPolicy, files: Files) -> Replayed:
             )
     load = asked.get("load")
     if load is None:
-        return found
+        return replace(found, trace=replace(whole, end_s=asked_s))
     begin_s, end_s = stretch_of_load(
         found.rows, found.tokens(asked), load.percentile, window.warmup_s, window.window_s, ask.speed
     )

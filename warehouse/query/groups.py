@@ -1,0 +1,43 @@
+"""What is built together, batch by batch of trials, and the name of the code that defines it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from joulemark.warehouse.schema import DATASETS
+from joulemark.warehouse.schema.identity import content_id
+from joulemark.warehouse.views import ORDER, STORED, view_text
+
+ENERGY, FIGURES, SHARES = "trial_energy", "figures", "request_energy"
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    ENERGY: ("trial_energy",),
+    FIGURES: STORED,
+    SHARES: ("request_energy",),
+}
+"""Datasets and stored views by group, each group after those that it rests on."""
+
+
+@cache
+def definition(group: str) -> str:
+    """Return what changes when a group's rows would come out differently: versions, and the texts of its views."""
+    versions = [DATASETS["trial_energy"].version]
+    if group == ENERGY:
+        return content_id(versions)
+    if group == SHARES:
+        return content_id([*versions, DATASETS["request_energy"].version, _texts(["trial_components"])])
+    return content_id([*versions, _texts(STORED)])
+
+
+def _texts(names: tuple[str, ...] | list[str]) -> list[str]:
+    """Return the texts of these views and of all that they use, in order, without comments."""
+    texts = {name: re.sub(r"--.*", "", view_text(name)) for name in ORDER}
+    used: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            waiting += [n for n in ORDER if re.search(rf"\b{n}\b", texts[name])]
+    return [texts[n] for n in ORDER if n in used]

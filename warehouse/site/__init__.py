@@ -1,0 +1,1 @@
+"""The published leaderboard: a static site made from a warehouse."""

@@ -1,0 +1,183 @@
+// The visitor's assumptions, limits and filters.
+
+import { columns } from "./columns";
+import { el, need } from "./dom";
+import type { Model } from "./model";
+import { LATENCIES } from "./ranking";
+import { FILTERS, LEAST, MOST, within, type Filter, type State } from "./state";
+import type { Change } from "./table";
+
+interface Field {
+  name: keyof State & string;
+  label: string;
+  help: string;
+  step: number;
+  /** upper end of the slider; without one there is only a box */
+  slider?: [number, number];
+  empty?: boolean;
+}
+
+const TITLES: Record<string, string> = {
+  quantization: "precision",
+  engine_version: "engine version",
+  size: "size",
+  ttft_p50_ms: "TTFT p50",
+  ttft_p99_ms: "TTFT p99",
+  tpot_p50_ms: "TPOT p50",
+  itl_p50_ms: "ITL p50",
+  itl_p99_ms: "ITL p99",
+  e2e_p50_ms: "end to end p50",
+};
+
+function fields(currency: string): Field[] {
+  return [
+    { name: "price", label: `electricity, ${currency} per kWh`, help: "price of a kilowatt-hour", step: 0.01, slider: [0, 1], empty: true },
+    { name: "pue", label: "PUE", help: "power of the facility over that of its computers; not applied to the boundary facility", step: 0.01, slider: [1, 2.5] },
+    { name: "utilisation", label: "utilisation", help: "share of the time that the engine is busy; for the rest it is loaded and idle", step: 0.01, slider: [0.01, 1] },
+    { name: "gpuHour", label: `GPU-hour, ${currency}`, help: "price of one accelerator for an hour, unless one is given for it below", step: 0.05, slider: [0, 10], empty: true },
+    { name: "budget", label: "power budget, W", help: "power that the whole site may take", step: 100, empty: true },
+    { name: "attempts", label: "attempts per response", help: "how often a response is tried until it is of use", step: 0.1, slider: [1, 5] },
+    { name: "response", label: "tokens per response", help: "output tokens of one response", step: 1 },
+    { name: "other", label: "tokens around it", help: "tokens of guards and checks for each response", step: 1 },
+    { name: "otherPrice", label: `${currency} per such token`, help: "what one of them costs", step: 0.000001 },
+    { name: "otherJ", label: "J per such token", help: "what one of them takes", step: 0.001 },
+  ];
+}
+
+export function makeControls(model: Model, state: () => State, change: Change): void {
+  const made = fields(model.currency).map((field) => control(field, state, change));
+  const priced = [...new Set(model.rows.filter((row) => row.devices > 0).map((row) => row.accelerator))].sort();
+  const gpus = priced.map((name) => gpuPrice(name, model.currency, state, change));
+  const included = check("includesPower", "the GPU-hour includes electricity", state, change);
+  // Where nothing runs on an accelerator, its price is no question.
+  if (!priced.length) made[3]!.hidden = true;
+  if (matchMedia("(max-width: 46rem)").matches) need("assumptions").closest("details")!.open = false;
+  need("assumptions").replaceChildren(
+    group("Energy and money", made.slice(0, 4), priced.length ? included : null, ...gpus),
+    group("Latency limits, ms", LATENCIES.map((name) => limit(name, state, change))),
+    group("Response and site", made.slice(4)),
+  );
+  need("filters").replaceChildren(...FILTERS.map((name) => filter(name, model, state, change)).filter((f): f is HTMLElement => f !== null));
+  need("columns").replaceChildren(...chooser(model, state, change));
+}
+
+function group(title: string, made: HTMLElement[], ...more: (HTMLElement | null)[]): HTMLElement {
+  return el("fieldset", {}, el("legend", {}, title), ...made, ...more);
+}
+
+function control(field: Field, state: () => State, change: Change): HTMLElement {
+  const id = `a-${field.name}`;
+  const set = (text: string) => {
+    const value = field.empty && text.trim() === "" ? null : within(field.name, text);
+    if (value !== null || (field.empty && text.trim() === "")) change({ [field.name]: value } as Partial<State>);
+  };
+  const box = el("input", { id, type: "number", step: "any", min: LEAST[field.name] ?? 0, max: MOST[field.name], title: field.help, inputmode: "decimal" });
+  box.addEventListener("input", () => set(box.value));
+  const parts: HTMLElement[] = [el("label", { for: id, title: field.help }, field.label), box];
+  if (field.slider) {
+    const slide = el("input", { type: "range", id: `${id}-slider`, min: field.slider[0], max: field.slider[1], step: field.step, "aria-label": `${field.label} (slider)` });
+    slide.addEventListener("input", () => set(slide.value));
+    parts.splice(1, 0, slide);
+  }
+  return el("div", { class: "field", "data-field": field.name }, ...parts);
+}
+
+function gpuPrice(name: string, currency: string, state: () => State, change: Change): HTMLElement {
+  const id = `gpu-${name.replace(/[^A-Za-z0-9]+/g, "-")}`;
+  const box = el("input", { id, type: "number", step: "any", min: 0, "data-gpu": name, inputmode: "decimal" });
+  box.addEventListener("input", () => {
+    const prices = { ...state().gpuHours };
+    const value = within("", box.value);
+    if (value === null) delete prices[name];
+    else prices[name] = value;
+    change({ gpuHours: prices });
+  });
+  return el("div", { class: "field" }, el("label", { for: id }, `${name}, ${currency} per hour`), box);
+}
+
+function limit(name: string, state: () => State, change: Change): HTMLElement {
+  const id = `max-${name}`;
+  const box = el("input", { id, type: "number", step: "any", min: 0, placeholder: "none", "data-limit": name, inputmode: "decimal" });
+  box.addEventListener("input", () => {
+    const limits = { ...state().limits };
+    const value = within("", box.value);
+    if (value === null) delete limits[name];
+    else limits[name] = value;
+    change({ limits });
+  });
+  return el("div", { class: "field" }, el("label", { for: id }, `${TITLES[name] ?? name} at most`), box);
+}
+
+function check(name: "includesPower" | "best", label: string, state: () => State, change: Change): HTMLElement {
+  const box = el("input", { type: "checkbox", id: `a-${name}`, change: () => change({ [name]: box.checked }) });
+  return el("div", { class: "field check" }, box, el("label", { for: `a-${name}` }, label));
+}
+
+function filter(name: Filter, model: Model, state: () => State, change: Change): HTMLElement | null {
+  const values = model.options.get(name) ?? [];
+  if (values.length < 2) return null;
+  const boxes = values.map((value, i) => {
+    const id = `f-${name}-${i}`;
+    const box = el("input", { type: "checkbox", id, "data-filter": name, "data-value": value });
+    box.addEventListener("change", () => {
+      const before = state().filters[name] ?? [];
+      const after = box.checked ? [...before, value] : before.filter((v) => v !== value);
+      const filters = { ...state().filters };
+      if (after.length) filters[name] = after;
+      else delete filters[name];
+      change({ filters });
+    });
+    return el("li", {}, box, el("label", { for: id }, value));
+  });
+  const title = TITLES[name] ?? name;
+  return el("details", { class: "filter", "data-name": name }, el("summary", {}, title, el("span", { class: "chosen" })), el("ul", {}, ...boxes));
+}
+
+function chooser(model: Model, state: () => State, change: Change): HTMLElement[] {
+  const known = columns({ words: model.core.words, currency: model.currency, span: () => null });
+  return known
+    .filter((column) => column.id !== "model")
+    .map((column) => {
+      const id = `c-${column.id}`;
+      const box = el("input", { type: "checkbox", id, "data-column": column.id, "data-first": column.first ? "1" : "" });
+      box.addEventListener("change", () => {
+        const before = state().columns;
+        // Kept is what differs from the columns that are there at first.
+        change({ columns: before.includes(column.id) ? before.filter((c) => c !== column.id) : [...before, column.id] });
+      });
+      return el("li", {}, box, el("label", { for: id, title: column.meaning }, column.title));
+    });
+}
+
+/** Show the state in all fields, but for the one that is being typed in. */
+export function showControls(state: State): void {
+  const typing = document.activeElement;
+  const put = (element: HTMLInputElement, text: string) => {
+    if (element !== typing && element.value !== text) element.value = text;
+  };
+  for (const field of fields("")) {
+    const value = state[field.name];
+    const text = value === null ? "" : String(value);
+    put(need(`a-${field.name}`) as HTMLInputElement, text);
+    const slide = document.getElementById(`a-${field.name}-slider`) as HTMLInputElement | null;
+    if (slide && text !== "") put(slide, text);
+  }
+  for (const box of inputs("[data-gpu]")) put(box, text(state.gpuHours[box.dataset["gpu"]!]));
+  for (const box of inputs("[data-limit]")) put(box, text(state.limits[box.dataset["limit"]!]));
+  for (const box of inputs("[data-filter]")) box.checked = state.filters[box.dataset["filter"] as Filter]?.includes(box.dataset["value"]!) ?? false;
+  for (const box of inputs("#columns [data-column]")) box.checked = (box.dataset["first"] === "1") !== state.columns.includes(box.dataset["column"]!);
+  const included = document.getElementById("a-includesPower") as HTMLInputElement | null;
+  if (included) included.checked = state.includesPower;
+  for (const part of document.querySelectorAll<HTMLElement>(".filter")) {
+    const chosen = state.filters[part.dataset["name"] as Filter]?.length ?? 0;
+    part.querySelector(".chosen")!.textContent = chosen ? ` (${chosen})` : "";
+  }
+}
+
+function text(value: number | undefined): string {
+  return value === undefined ? "" : String(value);
+}
+
+function inputs(selector: string): NodeListOf<HTMLInputElement> {
+  return document.querySelectorAll<HTMLInputElement>(selector);
+}

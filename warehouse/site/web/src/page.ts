@@ -1,0 +1,5 @@
+// Pages that are only read: the theme is all that moves.
+
+import { theme } from "./theme";
+
+document.addEventListener("DOMContentLoaded", () => theme(() => undefined));

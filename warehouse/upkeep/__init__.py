@@ -1,0 +1,1 @@
+"""Looking after a warehouse that grows: compaction of small files, and dropping of old traces."""
