@@ -55,6 +55,7 @@ class Spec:
     nodes: tuple[str, ...] = ("node-a",)
     meters: tuple[Meter, ...] = (Meter(),)
     concurrency: int = 2
+    input_tokens: int = 64
     output_tokens: int = 16
     token_us: int = 50_000
     ttft_us: int = 200_000
@@ -93,7 +94,7 @@ class Spec:
             Parallel(tensor=len(self.devices)),
             self.power_limit_w,
         )
-        workload = Workload(64, self.output_tokens, self.concurrency, seed=self.seed)
+        workload = Workload(self.input_tokens, self.output_tokens, self.concurrency, seed=self.seed)
         return Cell(deployment, workload, WindowPolicy(5.0, 10.0))
 
     @property
@@ -232,9 +233,9 @@ def _request(
         "first_token_at": instants[0],
         "last_token_at": instants[-1],
         "ended_at": instants[-1] + 500,
-        "asked_input_tokens": 64,
+        "asked_input_tokens": spec.input_tokens,
         "asked_output_tokens": spec.output_tokens,
-        "input_tokens": 64,
+        "input_tokens": spec.input_tokens,
         "output_tokens": None if failed else sum(sizes),
         "cached_tokens": 0,
         "untimed_tokens": 0,

@@ -280,3 +280,26 @@ def test_a_window_edge_on_a_chunk_is_counted_once(tmp_path):
     with open_warehouse(warehouse) as connection:
         (row,) = connection.sql("from trial_tokens").to_pylist()
     assert row["output_tokens"] == truth.output_tokens
+
+
+def test_prefill_and_decode_apart_beside_the_cell_itself(tmp_path):
+    warehouse = Warehouse.at(str(tmp_path))
+    whole, prompts, answers = Spec(busy_w=60), Spec(busy_w=90, output_tokens=1), Spec(busy_w=40, input_tokens=8)
+    # Of another batch, and of another deployment: none of them belongs to the three.
+    others = [Spec(concurrency=3), Spec(quantization="q4_0", output_tokens=1), Spec(seed=5, input_tokens=8)]
+    for number, spec in enumerate((whole, prompts, answers, *others)):
+        add_trial(warehouse, spec, number)
+    with open_warehouse(tmp_path) as connection:
+        figures = {r["cell"]: r for r in connection.sql("from cell_results").to_pylist()}
+        (row,) = connection.sql("from phase_energy").to_pylist()
+    assert (row["cell"], row["prompt_cell"], row["answer_cell"]) == tuple(
+        s.cell.cell_id for s in (whole, prompts, answers)
+    )
+    prefill = figures[prompts.cell.cell_id]["j_per_input_token"]
+    # Of the 8 tokens of each of its prompts, shared out over the 16 tokens of the answer.
+    decode = figures[answers.cell.cell_id]["j_per_output_token"] - prefill * 8 / 16
+    assert row["prefill_j_per_token"] == pytest.approx(prefill)
+    assert row["decode_j_per_token"] == pytest.approx(decode)
+    assert row["isolated_j"] == pytest.approx(64 * prefill + 16 * decode)
+    assert row["measured_j"] == pytest.approx(16 * figures[whole.cell.cell_id]["j_per_output_token"])
+    assert row["difference"] == pytest.approx(row["isolated_j"] / row["measured_j"] - 1)

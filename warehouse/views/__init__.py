@@ -31,6 +31,7 @@ ORDER = (
     "cost_per_response",
     "goodput_results",
     "smallest_adequate",
+    "phase_energy",
     "response_energy",
     "node_results",
     "lever_summary",

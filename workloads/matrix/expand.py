@@ -16,6 +16,7 @@ from joulemark.workloads.engines.endpoint import EndpointPlace
 from joulemark.workloads.learnt import learnt_reason
 from joulemark.workloads.matrix.cells import Candidate, CellMaker
 from joulemark.workloads.matrix.matching import excludes
+from joulemark.workloads.matrix.phases import companions
 from joulemark.workloads.matrix.points import axis_rank, product
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.sweep.model import Exclusion, Sweep
@@ -99,6 +100,8 @@ def expand(sweep: Sweep, place: Place | None = None, *, force: bool = False) -> 
         hint = " (--force overrules that)" if any(e.can_be_forced for e in excluded) else ""
         raise BadInput(f"{sweep.source}: no cell is left; the first that went: {first.what}: {first.why}{hint}")
     everything = [*ordered, *included]
+    if sweep.measure.phases == "isolate":
+        everything = _with_companions(everything, warnings)
     _check_commands(sweep, everything)
     warnings |= dict.fromkeys(_notes(everything))
     return Expansion(
@@ -161,6 +164,19 @@ def _omission(candidate: Candidate, place: Place) -> Omission | None:
 
 def _described_with_load(cell: Cell) -> str:
     return f"{describe_deployment(cell.deployment)} {lengths_in_words(cell.workload)} {load_in_words(cell.workload)}"
+
+
+def _with_companions(cells: list[Cell], warnings: dict[str, None]) -> list[Cell]:
+    """Return the cells, each followed by those of its phases that are not there anyway."""
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        more = companions(cell)
+        if not more:
+            warnings[
+                f"{describe(cell)}: phases cannot be told apart here: that takes fixed lengths in a closed loop"
+            ] = None
+        found |= {each.cell_id: each for each in (cell, *more) if each.cell_id not in found}
+    return list(found.values())
 
 
 def _notes(cells: list[Cell]) -> Iterator[str]:

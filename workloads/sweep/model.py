@@ -102,7 +102,10 @@ class Inclusion:
 
 @dataclass(frozen=True)
 class Measure:
-    """How cells are measured; durations in seconds."""
+    """How cells are measured; durations in seconds.
+
+    ``phases`` is ``together`` or ``isolate``: then each cell has companions of prompts alone and of long answers.
+    """
 
     repeats: int = 3
     starts: int = 1
@@ -110,6 +113,7 @@ class Measure:
     warmup_s: float = 30.0
     window_s: float = 120.0
     isolation: str = "node"
+    phases: str = "together"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from joulemark.workloads.sweep.workload_fields import workload_value
 from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
 KEYS = ("schema", "name", "matrix", "exclude", "include", "workload", "measure", "slo", "engines")
+PHASES = ("together", "isolate")
 SLO_KEYS = tuple(
     f"{what}_{part}" for what in ("ttft", "tpot", "itl", "e2e") for part in ("mean", "p50", "p90", "p95", "p99")
 )
@@ -84,7 +85,7 @@ def _check_workload(workload: WorkloadAsk, axes: tuple[Axis, ...], top: Item) ->
 
 
 def _measure(item: Item) -> Measure:
-    known = ("repeats", "starts", "order", "warmup", "window", "isolation")
+    known = ("repeats", "starts", "order", "warmup", "window", "isolation", "phases")
     fields = item.fields(known, "measure")
     defaults = Measure()
     window_s = fields["window"].duration_s("window") if "window" in fields else defaults.window_s
@@ -97,6 +98,7 @@ def _measure(item: Item) -> Measure:
         warmup_s=fields["warmup"].duration_s("warmup") if "warmup" in fields else defaults.warmup_s,
         window_s=window_s,
         isolation=_only(fields, "isolation", defaults.isolation),
+        phases=fields["phases"].one_of(PHASES, "way to measure phases") if "phases" in fields else defaults.phases,
     )
 
 
