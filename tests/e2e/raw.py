@@ -4,7 +4,6 @@ import bisect
 import json
 from collections import defaultdict
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 
@@ -42,8 +41,3 @@ def requests(warehouse, manifest):
 
 def timed_tokens(row):
     return sum(row["chunk_tokens"]) if row["chunk_tokens"] is not None else len(row["chunk_dt_us"])
-
-
-def shares_j(warehouse, manifest):
-    table = pq.read_table(warehouse / "built" / "request_energy" / f"{manifest['trial']}.parquet")
-    return pc.sum(table["energy_j"]).as_py()
