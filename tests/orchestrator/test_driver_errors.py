@@ -93,7 +93,7 @@ def test_progress_that_cannot_be_written_is_said_once(tmp_path, monkeypatch):
     told = []
     full = driver(Warehouse.at(tmp_path), told)
 
-    def no_space(*_):
+    def no_space(*_, **__):
         raise DiskFull("no space left")
 
     monkeypatch.setattr("joulemark.orchestrator.driver.save", no_space)
@@ -103,7 +103,7 @@ def test_progress_that_cannot_be_written_is_said_once(tmp_path, monkeypatch):
 
 
 def test_figures_that_cannot_be_written_say_nothing_about_the_trial(tmp_path, monkeypatch):
-    def no_space(_):
+    def no_space(*_, **__):
         raise DiskFull("no space left")
 
     monkeypatch.setattr(build, "build", no_space)
