@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -49,7 +49,7 @@ class Outlook:
     trial_s: Callable[[Wanted], float]
     start_s: Callable[[Group], float]
     lanes: Mapping[str, int]
-    _pending_s: Counter[str] = field(default_factory=Counter)
+    _pending_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _running: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Accelerator and expected seconds that are left, by lane."""
     _took_s: float = 0.0
@@ -82,7 +82,7 @@ class Outlook:
         """Take note that a lane begins with a group."""
         with self._lock:
             expected_s = self.expected_s(group)
-            self._pending_s[group.deployment.accelerator] -= expected_s  # type: ignore[assignment]
+            self._pending_s[group.deployment.accelerator] -= expected_s
             self._running[lane] = group.deployment.accelerator, expected_s - self.start_s(group)
 
     def ends(self, lane: str) -> None:
@@ -108,9 +108,9 @@ class Outlook:
     def left_s(self) -> float:
         """Return the seconds that are left: of the accelerator that is last, or of the longest group that runs."""
         with self._lock:
-            left = Counter(self._pending_s)
+            left = defaultdict(float, self._pending_s)
             for accelerator, seconds in self._running.values():
-                left[accelerator] += seconds  # type: ignore[assignment]
+                left[accelerator] += seconds
             shared_s = max((s / max(1, self.lanes.get(a, 1)) for a, s in left.items()), default=0.0)
             longest_s = max((s for _, s in self._running.values()), default=0.0)
             return self.pace * max(shared_s, longest_s)
