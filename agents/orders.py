@@ -36,7 +36,8 @@ class AgentConfig:
 class StartOrder:
     """Start an engine. ``devices`` are GPU indexes or UUIDs as CUDA takes them; empty on the CPU.
 
-    ``weight_bytes`` is about how much it has to read, None where that is not known.
+    ``weight_bytes`` is about how much it has to read, None where that is not known. ``lane`` is which of the engines
+    it is that the node runs at the same time; ``shared`` says that there may be others.
     """
 
     deployment: Deployment
@@ -45,6 +46,8 @@ class StartOrder:
     devices: tuple[str, ...] = ()
     idle_s: float = 2.0
     weight_bytes: float | None = None
+    lane: int = 0
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,14 @@ class StartResult:
 
 @dataclass(frozen=True)
 class TrialOrder:
-    """Run one trial on the running engine. ``tables`` hold the files that its workload names by their digests."""
+    """Run one trial on the engine that runs in ``lane``. ``tables`` hold the files that its workload names by their digests."""
 
     trial: str
     cell: Cell
     vocab_size: int
     prompt_seed: int
     tables: Tables = field(default_factory=Tables)
+    lane: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,3 +125,5 @@ class AgentProgress:
     doing: str
     tokens_per_s: float | None = None
     watts: float | None = None
+    lanes: tuple[AgentProgress, ...] = ()
+    """Where several engines run, what each of their lanes does."""

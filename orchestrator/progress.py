@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from joulemark.orchestrator.forecast import Outlook
+from joulemark.orchestrator.plan import Wanted
 from joulemark.warehouse.errors import WarehouseError
 from joulemark.warehouse.store.layout import SWEEPS
 from joulemark.warehouse.store.location import Warehouse
-
-ALPHA = 0.3
-"""Weight of the newest trial in the running mean of a trial's wall time."""
 
 
 class NodeLine(msgspec.Struct, frozen=True):
@@ -52,11 +51,11 @@ class Progress:
     sweep: str
     wanted: int
     had: int
-    expected_trial_s: float
     valid: int = 0
     invalid: int = 0
     failed: int = 0
     state: str = "running"
+    outlook: Outlook | None = None
     lines: dict[str, NodeLine] = field(default_factory=dict)
     _settled: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -66,11 +65,15 @@ class Progress:
         with self._lock:
             self.lines[line.node] = line
 
-    def attempted(self, outcome: str, wall_s: float) -> None:
+    def attempted(self, outcome: str) -> None:
         """Count one attempt: ``valid``, ``invalid`` or ``failed``."""
         with self._lock:
             setattr(self, outcome, getattr(self, outcome) + 1)
-            self.expected_trial_s += ALPHA * (wall_s - self.expected_trial_s)
+
+    def took(self, lane: str, trial: Wanted, seconds: float) -> None:
+        """Note how long a trial took that will not be tried again, all its attempts together."""
+        if self.outlook is not None:
+            self.outlook.took(lane, trial, seconds)
 
     def found(self, trials: int) -> None:
         """Count trials that another run has made valid meanwhile."""
@@ -85,8 +88,6 @@ class Progress:
     def snapshot(self) -> Snapshot:
         """Return the present state."""
         with self._lock:
-            left = self.wanted - self.had - self._settled
-            busy = max(1, len(self.lines))
             return Snapshot(
                 sweep=self.sweep,
                 state=self.state,
@@ -98,7 +99,7 @@ class Progress:
                 valid=self.valid,
                 invalid=self.invalid,
                 failed=self.failed,
-                left_s=left * self.expected_trial_s / busy if self.state == "running" else None,
+                left_s=self.outlook.left_s() if self.outlook is not None and self.state == "running" else None,
                 nodes=sorted(self.lines.values(), key=lambda n: n.node),
             )
 
