@@ -70,7 +70,10 @@ class StartResult:
 
 @dataclass(frozen=True)
 class TrialOrder:
-    """Run one trial on the engine that runs in ``lane``. ``tables`` hold the files that its workload names by their digests."""
+    """Run one trial on the engine that runs in ``lane``.
+
+    ``tables`` hold the files that its workload names by their digests.
+    """
 
     trial: str
     cell: Cell

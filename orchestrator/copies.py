@@ -5,14 +5,15 @@ A node that has begun with a deployment finishes what it began, so that each nod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from joulemark.orchestrator.inventory import Node, suits
 from joulemark.orchestrator.plan import Group, TrialKey, by_deployment, group
 from joulemark.workloads.cell import Cell
 
-Places = Mapping[TrialKey, Set[str]]
+Places = Mapping[TrialKey, AbstractSet[str]]
 """The nodes on which a trial is there and valid."""
 
 

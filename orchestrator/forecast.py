@@ -116,7 +116,9 @@ class Outlook:
             return self.pace * max(shared_s, longest_s)
 
 
-def lanes_by_accelerator(groups: Sequence[Group], nodes: Sequence[Node], lanes: Callable[[Node], int]) -> dict[str, int]:
+def lanes_by_accelerator(
+    groups: Sequence[Group], nodes: Sequence[Node], lanes: Callable[[Node], int]
+) -> dict[str, int]:
     """Return how many groups of each accelerator run at the same time."""
     found: dict[str, int] = {}
     for group in groups:

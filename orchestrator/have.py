@@ -15,7 +15,7 @@ AttemptKey = tuple[TrialKey, str]
 
 @dataclass(frozen=True)
 class Have:
-    """``valid`` are the nodes on which a trial is valid; ``attempts`` the first free attempt number of a trial there."""
+    """``valid`` are the nodes on which a trial is valid; ``attempts`` its first free attempt number on a node."""
 
     valid: Mapping[TrialKey, frozenset[str]] = field(default_factory=dict)
     attempts: dict[AttemptKey, int] = field(default_factory=dict)

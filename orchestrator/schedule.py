@@ -75,7 +75,7 @@ class Schedule:
             return None
         queue, at = found
         group, deployment = queue[at].group, queue[at].deployment
-        if free is not None and (free < group.deployment.parallel.devices or (group.deployment.on_cpu and free < node.gpus)):
+        if free is not None and free < _needs(group, node):
             return None
         del queue[at]
         self._ran.setdefault(node.node, set()).add(deployment)
@@ -135,6 +135,11 @@ class Schedule:
         if nodes is None:
             return True
         return node.node in nodes and node.node not in self._apart.get((entry.deployment, entry.start), ())
+
+
+def _needs(group: Group, node: Node) -> int:
+    """Return the GPUs that nobody else may hold meanwhile: all of them where the CPUs are what is measured."""
+    return node.gpus if group.deployment.on_cpu else group.deployment.parallel.devices
 
 
 def _before(one: _Entry, other: _Entry) -> bool:

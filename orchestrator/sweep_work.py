@@ -101,9 +101,7 @@ def load_work(
         lambda g: start_s(g, known),
         Lanes.of(measure.isolation, placed).of_group,
     )
-    return SweepWork(
-        sweep, site, expansion, there, tuple(shared), (*homeless, *lacking), tuple(nodes), known, wanted
-    )
+    return SweepWork(sweep, site, expansion, there, tuple(shared), (*homeless, *lacking), tuple(nodes), known, wanted)
 
 
 def _placed(left: Sequence[Group], nodes: Sequence[Node]) -> tuple[list[Group], list[tuple[Group, str]]]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from synthetic import EPOCH_US, S, Meter, Spec, add_trial
+from synthetic import EPOCH_US, Meter, S, Spec, add_trial
 
 from joulemark.warehouse.build.judge import Judge, built_reasons
 from joulemark.warehouse.store.layout import manifest_file

@@ -51,7 +51,7 @@ class Judge:
         define_empty(self._connection, last="trial_results")
 
     def reasons(self, manifests: Sequence[TrialManifest]) -> dict[str, tuple[str, ...]]:
-        """Return the reasons against each committed trial in the boundary that it supports best; none where it is valid.
+        """Return what speaks against each trial in the boundary that it supports best; nothing where it is valid.
 
         Raises DiskFull or WarehouseError where its records can be read in no way.
         """

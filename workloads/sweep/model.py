@@ -105,8 +105,8 @@ class Measure:
     """How cells are measured; durations in seconds.
 
     ``phases`` is ``together`` or ``isolate``: then each cell has companions of prompts alone and of long answers.
-    ``nodes`` is on how many nodes each cell is measured, None for all that can; ``isolation`` is ``node`` (one engine on
-    a node at a time) or ``gpu`` (several, each on GPUs of its own).
+    ``nodes`` is on how many nodes each cell is measured, None for all that can; ``isolation`` is ``node`` (one engine
+    on a node at a time) or ``gpu`` (several, each on GPUs of its own).
     """
 
     repeats: int = 3
