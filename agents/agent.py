@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -35,17 +35,19 @@ from joulemark.agents.orders import (
     TrialOrder,
     TrialResult,
 )
+from joulemark.agents.outbox import Outbox, Sealed
 from joulemark.agents.power import PowerTrace
 from joulemark.agents.power_limits import PowerLimits
 from joulemark.agents.secrets import Secrets
 from joulemark.agents.trial import TrialRun, settle
-from joulemark.warehouse.errors import BadInput, EngineError, MissingTool
+from joulemark.warehouse.errors import BadInput, EngineError, MissingTool, WarehouseError
 from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.schema.nodes import NODES
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
 from joulemark.warehouse.store.layout import LOGS, segment_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
+from joulemark.warehouse.store.whose import id_of
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.catalogue import engine_named, environment_set
@@ -53,6 +55,8 @@ from joulemark.workloads.engines.endpoint import Endpoint
 from joulemark.workloads.models.catalogue import stored_precision
 
 LEASE_CHECK_S = 1.0
+CLOSE_S = 90.0
+"""How long what an agent runs may take to end once its driver is gone."""
 
 
 class NodeAgent:
@@ -65,8 +69,9 @@ class NodeAgent:
         self.config = config
         self._on_lease_end = on_lease_end
         self.home = joulemark_home()
-        self.warehouse = Warehouse.at(config.warehouse)
         self.folder = self.home / "nodes" / config.node
+        self.outbox = Outbox(self.folder / "outbox", config.warehouse_id)
+        self.warehouse = self.outbox.files
         self._lock = ExitStack()
         self._waiting = threading.Event()
         try:
@@ -95,7 +100,7 @@ class NodeAgent:
         threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
 
     def describe(self) -> NodeFacts:
-        """Return the node's facts, and record them in the warehouse."""
+        """Return the node's facts, and record them."""
         sampler = self.power.sampler
         warnings = (*sampler.wait_for_meters(), *self._limit_warnings)
         facts = node_facts(self.config.node, self.clock, sampler.meters, warnings, len(self.ended_leftovers))
@@ -218,13 +223,32 @@ class NodeAgent:
         if self._trial is not None:
             self._trial.interrupt()
 
-    def close(self) -> None:
-        """End the engine and the sampler; what was sampled is sealed."""
-        self._closed.set()
+    def reaches_warehouse(self) -> bool:
+        """Return whether the warehouse can be reached from this node, and is the very one that the driver means."""
+        try:
+            return id_of(Warehouse.at(self.config.warehouse)) == self.config.warehouse_id
+        except WarehouseError:
+            return False
+
+    def upload(self, sealed: Sequence[Sealed]) -> None:
+        """Copy what was sealed into the warehouse. Raises WarehouseError, DiskFull."""
+        self.outbox.upload(Warehouse.at(self.config.warehouse), sealed)
+
+    def finish(self) -> None:
+        """End the engine and the sampler; what was sampled is sealed, and the node stays locked."""
         self.interrupt()
-        self.stop_engine()
-        self.power.close()
-        self._lock.close()
+        try:
+            self.stop_engine()
+        finally:
+            self.power.close()
+
+    def close(self) -> None:
+        """Finish, and leave the node to others."""
+        self._closed.set()
+        try:
+            self.finish()
+        finally:
+            self._lock.close()
 
     def _prepare(self, deployment: Deployment) -> tuple[Path, str]:
         name = deployment.engine.name
@@ -305,6 +329,12 @@ class NodeAgent:
     def _watch_lease(self) -> None:
         while not self._closed.wait(LEASE_CHECK_S):
             if time.monotonic() - self._renewed > self.config.lease_s:
-                self.close()
-                self._on_lease_end()
+                # What hangs must not keep the node: the keeper ends the engine of an agent that is gone.
+                over = threading.Timer(CLOSE_S, self._on_lease_end)
+                over.daemon = True
+                over.start()
+                try:
+                    self.close()
+                finally:
+                    self._on_lease_end()
                 return

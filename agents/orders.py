@@ -18,11 +18,13 @@ class AgentConfig:
 
     ``environments`` maps engines to prepared ones that the user named, ``endpoints`` the versions that are declared of
     servers that run already to where they are. ``meters`` are those of the site file, of which
-    the node takes what is for it; ``window_s`` is the shortest window that they must do for.
+    the node takes what is for it; ``window_s`` is the shortest window that they must do for. ``warehouse`` is where the
+    driver has it, which this node may not reach; ``warehouse_id`` is what the warehouse says that it is.
     """
 
     node: str
     warehouse: str
+    warehouse_id: str = "0"
     sample_period_s: float = 0.1
     lease_s: float = 60.0
     cpu_watts: tuple[float, float] | None = None

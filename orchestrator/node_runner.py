@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from joulemark.agents.orders import NodeFacts, StartOrder, StartResult, TrialOrder, TrialResult
-from joulemark.orchestrator.manifests import SweepFacts, manifest, name_of, not_started
+from joulemark.orchestrator.manifests import SweepFacts, lost, manifest, name_of, not_started
 from joulemark.orchestrator.plan import Group, Wanted, label
 from joulemark.orchestrator.progress import NodeLine, Progress
 from joulemark.orchestrator.retries import ATTEMPTS, again
+from joulemark.warehouse.errors import NodeLost
 from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
 from joulemark.warehouse.schema.trial import EngineRecord, TrialManifest
 from joulemark.workloads.cell import Deployment
@@ -52,24 +53,40 @@ class NodeRunner:
     stopping: threading.Event
     taken: Callable[[str], bool] = lambda _: False
     """Whether a trial of this name was committed already, by whomever and in whatever version."""
+    losses: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    """How often a trial's node was lost under it, on whatever node."""
+    settled: set[tuple[str, int, int]] = field(default_factory=set)
+    """The trials that will not be tried again in this run."""
     _hopeless: dict[str, TrialResult] = field(default_factory=dict)
     """By cell: how a trial of it ended that no other repeat would get past."""
     _engine: EngineRecord | None = None
     _now: str | None = None
     _devices: tuple[str, ...] = ()
+    _begun: tuple[Wanted, float] | None = None
+    """The trial that is being tried, and since when."""
+    _opened: float = field(default_factory=time.monotonic)
 
     def run(self, group: Group, devices: tuple[str, ...]) -> None:
-        """Run the group's trials; the engine is down again when this returns or raises."""
+        """Run the group's trials; the engine is down again when this returns or raises.
+
+        Raises NodeLost: ``settled`` are then those that need no other node.
+        """
         try:
             for number, trial in enumerate(group.trials):
                 if self.stopping.is_set():
-                    return
+                    break
                 hopeless = self._trial(group, trial, devices)
                 if hopeless is not None:
                     self._give_up(group.trials[number:], hopeless)
-                    return
-        finally:
+                    break
+        except NodeLost as error:
+            self._engine = None
+            self._lose(error, devices)
+            raise
+        except BaseException:
             self._down()
+            raise
+        self._down()
 
     def doing(self, what: str, tokens_per_s: float | None, watts: float | None) -> None:
         """Pass on what the agent says that it does."""
@@ -81,10 +98,11 @@ class NodeRunner:
         hopeless = self._hopeless.get(trial.cell.cell_id)
         if hopeless is not None:
             self._commit(trial, self._as(trial, hopeless), None)
-            self._settled_as("failed")
+            self._settled_as(trial, "failed")
             return None
         for made in range(1, ATTEMPTS + 1):
             begun = time.monotonic()
+            self._begun = trial, begun
             failed = self._up(group, devices)
             if failed is not None and failed.failure_class is not None:
                 if failed.failure_class == "interrupted":
@@ -107,7 +125,7 @@ class NodeRunner:
                     self._hopeless[trial.cell.cell_id] = result
             if self.stopping.is_set() or not again(result.failure_class, reasons, made):
                 break
-        self.progress.settled()
+        self._settle(trial)
         return None
 
     def _attempt(self, trial: Wanted) -> TrialResult:
@@ -179,15 +197,35 @@ class NodeRunner:
         part = replace(hopeless.part, window=None)
         return replace(hopeless, part=part, traces=(), client=None, error=f"not tried again: {hopeless.error}")
 
-    def _settled_as(self, what: str) -> None:
-        self.progress.attempted(what, self.progress.expected_trial_s)
+    def _lose(self, error: NodeLost, devices: tuple[str, ...]) -> None:
+        """Commit that the trial that was being tried lost its node; after some times that is the end of it."""
+        if self._begun is None:
+            return
+        trial, begun = self._begun
+        on = self._devices or devices or ("cpu",)
+        times = self.losses[trial.key] = self.losses.get(trial.key, 0) + 1
+        self._next_free(trial, on)
+        begun_us, now_us = (self.node.now_us + round((at - self._opened) * 1e6) for at in (begun, time.monotonic()))
+        self._commit(trial, lost(trial, self.node, on, begun_us, now_us, str(error)), None)
+        self.progress.attempted("failed", time.monotonic() - begun)
+        if times >= ATTEMPTS:
+            self.tell(f"failed: {label(trial.cell)}, repeat {trial.repeat + 1}: its node was lost {times} times")
+            self._settle(trial)
+
+    def _settle(self, trial: Wanted) -> None:
+        self._begun = None
+        self.settled.add(trial.key)
         self.progress.settled()
+
+    def _settled_as(self, trial: Wanted, what: str) -> None:
+        self.progress.attempted(what, self.progress.expected_trial_s)
+        self._settle(trial)
 
     def _give_up(self, trials: tuple[Wanted, ...], start: StartResult) -> None:
         """Commit the failure for every trial: the engine that they share does not start."""
         for trial in trials:
             self._commit(trial, self._not_started(trial, start), start.engine)
-            self._settled_as("failed")
+            self._settled_as(trial, "failed")
         d = trials[0].cell.deployment
         self.tell(f"failed: {d.model.name} {d.quantization} on {d.engine.name} ({len(trials)} trials): {start.error}")
         self._tell_log(start.engine_log)

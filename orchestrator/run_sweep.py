@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator import sweep_record
-from joulemark.orchestrator.driver import Driver
+from joulemark.orchestrator.driver import PATIENCE_S, Driver
 from joulemark.orchestrator.estimate import trial_s
 from joulemark.orchestrator.have import have, verdict
 from joulemark.orchestrator.inventory import Node, suits
 from joulemark.orchestrator.progress import Progress, Snapshot
 from joulemark.orchestrator.sweep_work import SweepWork
 from joulemark.orchestrator.terminal import Terminal
-from joulemark.warehouse.errors import JoulemarkError
+from joulemark.warehouse.errors import ClusterError, JoulemarkError
 from joulemark.warehouse.schema.trial import TrialManifest
 from joulemark.warehouse.store.layout import manifest_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.manifests import commit
+from joulemark.warehouse.store.whose import ensure_id
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,21 @@ class RunResult:
         return self.end.had + self.end.valid >= self.end.wanted
 
 
-def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
-    """Run all groups and return how it ended; what was measured is in the warehouse."""
+def run_sweep(
+    work: SweepWork,
+    warehouse: Warehouse,
+    living: Callable[[], list[Node]],
+    *,
+    lease: Callable[[Callable[[], Snapshot], Callable[[str], None]], AbstractContextManager[None]] | None = None,
+    patience_s: float = PATIENCE_S,
+) -> RunResult:
+    """Run all groups and return how it ended; what was measured is in the warehouse.
+
+    ``living`` gives the nodes that are there, again and again. ``lease`` is held meanwhile: it is given what shows how
+    far the run is, and what ends it should another driver have taken over.
+    """
     sweep_record.store(warehouse, work)
+    warehouse_id = ensure_id(warehouse)
     trials = [t for g in work.groups for t in g.trials]
     expected_s = sum(trial_s(t, work.known) for t in trials) / max(1, len(trials))
     progress = Progress(work.sweep.name, work.wanted, len(work.have.valid), expected_s)
@@ -53,6 +68,7 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
         return AgentConfig(
             node=node.node,
             warehouse=warehouse.url if "://" in warehouse.url else warehouse.root,
+            warehouse_id=warehouse_id,
             cpu_watts=(watts.idle, watts.full) if watts else None,
             environments=environments,
             endpoints=dict(work.expansion.endpoints),
@@ -68,7 +84,7 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
         driver = Driver(
             warehouse=warehouse,
             sweep=work.facts,
-            nodes=list(work.nodes),
+            living=living,
             config=config,
             suits=lambda group, node: suits(group.deployment, node),
             commit=keep,
@@ -77,10 +93,24 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
             tell=terminal.tell,
             taken=lambda trial: warehouse.exists(manifest_file(trial)),
             valid_now=lambda: have(warehouse, cells).valid,
+            holder=who(work.sweep.name),
+            reference=socket.gethostname(),
+            patience_s=patience_s,
         )
-        with _interruptible(driver, terminal.tell) as interrupted:
+
+        def end(why: str) -> None:
+            driver.errors.append(ClusterError(why))
+            driver.stop(now=True)
+
+        held = lease(progress.snapshot, end) if lease is not None else nullcontext()
+        with _interruptible(driver, terminal.tell) as interrupted, held:
             driver.run(list(work.groups))
     return RunResult(progress.snapshot(), tuple(driver.errors), interrupted.is_set())
+
+
+def who(sweep: str) -> str:
+    """Return who this driver is, for people."""
+    return f"sweep {sweep} (process {os.getpid()} on {socket.gethostname()})"
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from joulemark.orchestrator.driver import Driver
 from joulemark.orchestrator.inventory import Node
 from joulemark.orchestrator.plan import groups
 from joulemark.orchestrator.progress import Progress
-from joulemark.orchestrator.ray_agents import user_error
+from joulemark.orchestrator.ray_calls import user_error
 from joulemark.orchestrator.terminal import Terminal
+from joulemark.orchestrator.work import Work
 from joulemark.warehouse.build import build
 from joulemark.warehouse.errors import ClusterError, DiskFull, EngineError, MissingTool
 from joulemark.warehouse.store.location import Warehouse
@@ -31,7 +32,7 @@ def driver(warehouse, told, valid=()):
     return Driver(
         warehouse=warehouse,
         sweep=None,
-        nodes=[],
+        living=list,
         config=lambda _: None,
         suits=lambda *_: True,
         commit=lambda _: (),
@@ -56,7 +57,7 @@ def test_an_error_of_the_agent_reaches_the_user_as_it_was_said(wrap):
     assert "/x/y" in str(full)
     other = user_error("n", wrap(in_actor(PermissionError(errno.EACCES, "Permission denied", "/x/y"))))
     assert isinstance(other, ClusterError)
-    assert str(other) == "/x/y on n: Permission denied"
+    assert str(other) == "n: /x/y: Permission denied"
 
 
 def test_a_fault_of_ours_is_no_user_error():
@@ -80,12 +81,14 @@ def test_an_engine_error_keeps_all_its_parts_on_its_way():
 def test_after_waiting_for_another_sweep_its_valid_trials_are_not_measured_again(tmp_path):
     first, second = groups(cells(1, 2), 2, 2, ())
     done = {t.key for t in first.trials} | {second.trials[0].key}
-    told = []
-    waiting = driver(Warehouse.at(tmp_path), told, valid=done)
-    waiting._left = [second]
-    next_group = waiting._without_valid(first, Node("n", "", 0, None))
+    waiting = driver(Warehouse.at(tmp_path), [], valid=done)
+    waiting.work = Work([first, second], lambda *_: True)
+    waiting.drop_valid()
+    node = Node("n", "", 0, None)
+    next_group = waiting.work.take(node, threading.Event())
     assert [t.key for t in next_group.trials] == [t.key for t in second.trials[1:]]
-    assert waiting._left == []
+    waiting.work.done(node)
+    assert waiting.work.take(node, threading.Event()) is None
     assert waiting.progress.had == len(done)
 
 

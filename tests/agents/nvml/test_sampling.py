@@ -23,7 +23,6 @@ from joulemark.agents.sampler.protocol import SamplerConfig
 from joulemark.agents.spool.segment import read_segment
 from joulemark.warehouse.build.energy import counter_energy
 from joulemark.warehouse.errors import EngineError
-from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.cell import Deployment, EngineRef, ModelRef, Parallel, Workload
 
 PERIOD_S = 0.03
@@ -177,7 +176,7 @@ def test_an_agent_sets_the_limit_for_its_engine_alone_and_seals_both_traces(worl
         node.stop_engine()
         assert set(double.limits_mw()) == {0, 700_000}
         assert set(traces) == {"power", "rounds", "device_state"}
-        warehouse = Warehouse.at(tmp_path / "warehouse")
+        warehouse = node.outbox.files
         states = pq.read_table(warehouse.path(traces["device_state"].path))
         limited = states.filter(pc.equal(states["power_limit_mw"], 300_000))
         assert set(limited["device"].to_pylist()) == set(double.uuids[1:3])
