@@ -11,7 +11,7 @@ from joulemark import __version__
 from joulemark.agents.orders import NodeFacts
 from joulemark.orchestrator.clocks import ClockRecord
 from joulemark.orchestrator.home import Home, Patience
-from joulemark.orchestrator.inventory import Node
+from joulemark.orchestrator.inventory import Node, reserved
 from joulemark.orchestrator.node_runner import NodeRunner
 from joulemark.orchestrator.plan import Group
 from joulemark.orchestrator.progress import NodeLine
@@ -166,7 +166,7 @@ class NodeWorker:
     def _run_group(self, runner: NodeRunner, node: Node, group: Group) -> None:
         devices = None
         try:
-            devices = Devices(node, 0 if group.deployment.on_cpu else group.deployment.parallel.devices)
+            devices = Devices(node, reserved(group.deployment, node))
             runner.run(group, devices.ids)
         except BaseException:
             self.driver.work.give_back(node, group, runner.settled)

@@ -28,8 +28,8 @@ class _Entry:
     deployment: str = field(compare=False)
 
 
-Class = tuple[str, int]
-"""Accelerator and devices: groups of one class suit the same nodes."""
+Class = tuple[str, int, str]
+"""Accelerator, devices and engine: groups of one class suit the same nodes."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Schedule:
         if group.nodes is not None and len(group.nodes) == 1:
             insort(self._bound.setdefault(next(iter(group.nodes)), []), entry)
         else:
-            insort(self._open.setdefault((d.accelerator, devices), []), entry)
+            insort(self._open.setdefault((d.accelerator, devices, d.engine.name), []), entry)
 
     def take(self, node: Node, free: int | None = None) -> Group | None:
         """Return the group that the node runs next, which is not in the schedule any more; None where there is none.

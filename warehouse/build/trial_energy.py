@@ -16,7 +16,8 @@ INTERVALS = ("window", "cold_idle", "loaded_idle")
 DISAGREEMENT = 0.05
 LOOSE = 0.005
 """A counter this uncertain, as a share of its energy, gives way to an integral that is known better."""
-NOT_MEASURED = frozenset({"modelled", "simulated"})
+SIMULATED = "simulated"
+NOT_MEASURED = frozenset({"modelled", SIMULATED})
 NO_METER = "none"
 """Meter of a row that says that there is none."""
 
@@ -40,12 +41,19 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
                 "end_at": interval.end_us,
             }
             found = reader.read(part.node, interval.start_us, interval.end_us)
-            used = [s for s in found if not s.scope.startswith("gpu_") or s.device in part.devices]
+            used = [s for s in found if _counts(s, part, simulated=manifest.simulated)]
             clock_us = clocks.uncertainty_us(part.node, nodes, interval.start_us)
             for series in used:
                 rows += [head | row for row in series_rows(series, interval, clock_us, check=name == "window")]
             rows += [head | row for row in _missing_rows(part, used, simulated=manifest.simulated)]
     return rows
+
+
+def _counts(series: Series, part: NodePart, *, simulated: bool) -> bool:
+    """Whether readings are of a trial: of its own GPUs, and simulated ones only, and only, where it is simulated."""
+    if simulated != (series.fidelity == SIMULATED):
+        return False
+    return not series.scope.startswith("gpu_") or series.device in part.devices
 
 
 def series_rows(series: Series, interval: Interval, clock_us: float | None, *, check: bool) -> Iterator[Row]:
@@ -103,7 +111,7 @@ def _missing_rows(part: NodePart, used: list[Series], *, simulated: bool) -> Ite
     if on_cpu and seen:
         return
     others = {s.fidelity for s in seen}
-    fidelity = "simulated" if simulated else (min(others) if others else "counter")
+    fidelity = SIMULATED if simulated else (min(others) if others else "counter")
     reason = "device_missing" if seen else "no_power"
     estimate = Estimate(None, None, 0.0, 0, None, (reason,))
     for device in sorted(set(part.devices) - {s.device for s in seen}):
