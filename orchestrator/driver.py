@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from joulemark.agents.orders import AgentConfig
-from joulemark.orchestrator.have import TrialKey
+from joulemark.orchestrator.copies import Places
+from joulemark.orchestrator.have import AttemptKey
 from joulemark.orchestrator.inventory import Node
+from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.manifests import SweepFacts
 from joulemark.orchestrator.node_worker import NodeWorker, start
-from joulemark.orchestrator.plan import Group
+from joulemark.orchestrator.plan import TrialKey
 from joulemark.orchestrator.progress import Progress, save
+from joulemark.orchestrator.ray_agents import Devices, RayAgent
+from joulemark.orchestrator.schedule import Schedule
+from joulemark.orchestrator.verdicts import Verdict
 from joulemark.orchestrator.work import Work
 from joulemark.warehouse.errors import ClusterError, JoulemarkError, WarehouseError
 from joulemark.warehouse.schema.trial import TrialManifest
@@ -34,14 +39,15 @@ class Driver:
     living: Callable[[], list[Node]]
     """The nodes that are there now."""
     config: Callable[[Node], AgentConfig]
-    suits: Callable[[Group, Node], bool]
-    commit: Callable[[TrialManifest], tuple[str, ...]]
-    attempts: dict[TrialKey, int]
+    commit: Callable[[TrialManifest], Verdict]
+    attempts: dict[AttemptKey, int]
     progress: Progress
     tell: Callable[[str], None]
     taken: Callable[[str], bool]
-    valid_now: Callable[[], Collection[TrialKey]]
-    """The trials that are valid by now, those of other runs included."""
+    valid_now: Callable[[], Places]
+    """Where trials are valid by now, those of other runs included."""
+    schedule: Schedule
+    lanes: Lanes
     holder: str = "a sweep"
     """Who this is, for another driver that waits for a node."""
     reference: str = "the driver"
@@ -53,13 +59,19 @@ class Driver:
     losses: dict[TrialKey, int] = field(default_factory=dict)
     """How often a trial's node was lost under it."""
     roster: dict[str, Node] = field(default_factory=dict)
+    agent: Callable[[Node, AgentConfig, str], RayAgent] = RayAgent
+    devices: Callable[[Node, int], Devices] = Devices
+    """What stands for nodes and their GPUs; tests and benchmarks have others."""
     work: Work = field(init=False)
     _workers: dict[str, NodeWorker] = field(default_factory=dict)
     _unsaved: str | None = None
 
-    def run(self, groups: list[Group]) -> None:
+    def __post_init__(self) -> None:
+        """Share the schedule out among the nodes."""
+        self.work = Work(self.schedule, self.lanes)
+
+    def run(self) -> None:
         """Run all groups. What went wrong with a node is in ``errors``; trials are in the warehouse either way."""
-        self.work = Work(list(groups), self.suits)
         over = threading.Event()
         saver = threading.Thread(target=self._save_progress, args=(over,), name="progress")
         self._look_around()

@@ -85,17 +85,20 @@ class Outlook:
             self._pending_s[group.deployment.accelerator] -= expected_s
             self._running[lane] = group.deployment.accelerator, expected_s - self.start_s(group)
 
-    def ends(self, lane: str) -> None:
-        """Take note that a lane is done with its group."""
+    def ends(self, lane: str, left: Group | None = None) -> None:
+        """Take note that a lane is done with its group, but for what is ``left`` for another one."""
         with self._lock:
             self._running.pop(lane, None)
+            if left is not None:
+                self._pending_s[left.deployment.accelerator] += self.expected_s(left)
 
-    def took(self, lane: str, trial: Wanted, seconds: float) -> None:
-        """Take note of how long a trial took, all its attempts together."""
+    def took(self, lane: str, trial: Wanted, seconds: float | None) -> None:
+        """Take note of how long a trial took, all its attempts together; None where there was none."""
         with self._lock:
             expected_s = self.trial_s(trial)
-            self._took_s = FORGETS * self._took_s + seconds
-            self._expected_s = FORGETS * self._expected_s + expected_s
+            if seconds is not None:
+                self._took_s = FORGETS * self._took_s + seconds
+                self._expected_s = FORGETS * self._expected_s + expected_s
             if lane in self._running:
                 accelerator, left_s = self._running[lane]
                 self._running[lane] = accelerator, max(0.0, left_s - expected_s)

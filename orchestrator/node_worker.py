@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from joulemark import __version__
@@ -15,7 +16,9 @@ from joulemark.orchestrator.inventory import Node, reserved
 from joulemark.orchestrator.node_runner import NodeRunner
 from joulemark.orchestrator.plan import Group
 from joulemark.orchestrator.progress import NodeLine
-from joulemark.orchestrator.ray_agents import Devices, RayAgent, holder_of
+from joulemark.orchestrator.ray_agents import RayAgent, holder_of
+from joulemark.orchestrator.side_by_side import side_by_side
+from joulemark.orchestrator.verdicts import Verdict
 from joulemark.warehouse.errors import ClusterError, JoulemarkError, NodeLost
 from joulemark.warehouse.schema.trial import TrialManifest
 
@@ -37,6 +40,7 @@ class NodeWorker:
         self._trouble_since: float | None = None
         self._wait_s = FIRST_WAIT_S
         self._node: Node | None = None
+        self._committing = threading.Lock()
 
     def run(self) -> None:
         """Work until there is nothing left to do; what went wrong for good is in the driver's ``errors``."""
@@ -102,7 +106,7 @@ class NodeWorker:
         told = None
         while not self.driver.stopping.is_set():
             try:
-                return RayAgent(node, self.driver.config(node), self.driver.holder)
+                return self.driver.agent(node, self.driver.config(node), self.driver.holder)
             except ValueError:
                 # Its name is taken.
                 holder = holder_of(self.name)
@@ -142,52 +146,68 @@ class NodeWorker:
             self._tell(f"brought home {left} files that an earlier run had left here")
         if facts.waited:
             driver.drop_valid()
-        runner = NodeRunner(
-            agent,
-            facts,
-            driver.sweep,
-            lambda manifest: self._commit(manifest, home, clock),
-            driver.attempts,
-            driver.progress,
-            self._tell_all,
-            driver.stopping,
-            lambda trial: home.patience.with_(lambda: driver.taken(trial)),
-            driver.losses,
-        )
-        agent.heard = lambda p: runner.doing(p.doing, p.tokens_per_s, p.watts)
+        runners = [
+            NodeRunner(
+                agent,
+                facts,
+                driver.sweep,
+                lambda manifest: self._commit(manifest, home, clock),
+                driver.attempts,
+                driver.progress,
+                self._tell_all,
+                driver.stopping,
+                lambda trial: home.patience.with_(lambda: driver.taken(trial)),
+                driver.losses,
+                lane,
+                lambda group: driver.lanes.shared(node, group),
+            )
+            for lane in range(driver.lanes.on(node))
+        ]
+        agent.heard = lambda p: _show(runners, p)
         self.agent = agent
-        while (group := driver.work.take(node, driver.stopping)) is not None:
-            self._run_group(runner, node, group)
+        side_by_side([partial(self._run_lane, runner, node) for runner in runners])
         agent.finish()
         home.bring()
         home.patience.with_(lambda: clock.write(driver.warehouse))
         home.committed()
 
+    def _run_lane(self, runner: NodeRunner, node: Node, failed: threading.Event) -> None:
+        work, stopping = self.driver.work, self.driver.stopping
+        while not failed.is_set() and (group := work.take(node, stopping)) is not None:
+            self._run_group(runner, node, group)
+
     def _run_group(self, runner: NodeRunner, node: Node, group: Group) -> None:
         devices = None
+        self.driver.progress.begins(runner.name, group)
         try:
-            devices = Devices(node, reserved(group.deployment, node))
+            devices = self.driver.devices(node, reserved(group.deployment, node))
             runner.run(group, devices.ids)
         except BaseException:
+            self.driver.progress.ends(runner.name, group.without(runner.settled))
             self.driver.work.give_back(node, group, runner.settled)
             raise
         else:
-            self.driver.work.done(node)
+            self.driver.progress.ends(runner.name, None)
+            self.driver.work.done(node, group)
         finally:
             if devices is not None:
                 devices.release()
 
-    def _commit(self, manifest: TrialManifest, home: Home, clock: ClockRecord) -> tuple[str, ...]:
-        """Bring the trial's traces home, then commit it; return the reasons against it, none where it is valid."""
+    def _commit(self, manifest: TrialManifest, home: Home, clock: ClockRecord) -> Verdict:
+        """Bring the trial's traces home, then commit it; return the verdict to come."""
+        with self._committing:
+            return self._brought(manifest, home, clock)
+
+    def _brought(self, manifest: TrialManifest, home: Home, clock: ClockRecord) -> Verdict:
         lost = manifest.failure_class == "node_lost"
         if not lost:
             home.bring()
         home.patience.with_(lambda: clock.write(self.driver.warehouse))
-        reasons = home.patience.with_(lambda: self.driver.commit(manifest))
+        verdict = home.patience.with_(lambda: self.driver.commit(manifest))
         if not lost:
             home.committed()
             self._trouble_since, self._wait_s = None, FIRST_WAIT_S
-        return reasons
+        return verdict
 
     def interrupt(self) -> None:
         """End what the node runs now."""
@@ -204,6 +224,15 @@ class NodeWorker:
 
     def _line(self, doing: str) -> None:
         self.driver.progress.line(NodeLine(self.name, doing))
+
+
+def _show(runners: list[NodeRunner], said: AgentProgress) -> None:
+    """Pass on what the lanes do; before they run, it is the agent that does something."""
+    lanes = dict(enumerate(said.lanes))
+    for runner in runners:
+        lane = lanes.get(runner.lane, said if not runner.lane else None)
+        if lane is not None:
+            runner.doing(lane.doing, lane.tokens_per_s, said.watts if not runner.lane else None)
 
 
 def start(worker: NodeWorker) -> threading.Thread:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from joulemark.orchestrator.forecast import Outlook
-from joulemark.orchestrator.plan import Wanted
+from joulemark.orchestrator.plan import Group, Wanted
 from joulemark.warehouse.errors import WarehouseError
 from joulemark.warehouse.store.layout import SWEEPS
 from joulemark.warehouse.store.location import Warehouse
@@ -57,7 +57,6 @@ class Progress:
     state: str = "running"
     outlook: Outlook | None = None
     lines: dict[str, NodeLine] = field(default_factory=dict)
-    _settled: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def line(self, line: NodeLine) -> None:
@@ -70,20 +69,25 @@ class Progress:
         with self._lock:
             setattr(self, outcome, getattr(self, outcome) + 1)
 
-    def took(self, lane: str, trial: Wanted, seconds: float) -> None:
-        """Note how long a trial took that will not be tried again, all its attempts together."""
-        if self.outlook is not None:
-            self.outlook.took(lane, trial, seconds)
-
     def found(self, trials: int) -> None:
         """Count trials that another run has made valid meanwhile."""
         with self._lock:
             self.had += trials
 
-    def settled(self, trials: int = 1) -> None:
-        """Count trials that will not be tried again in this run."""
-        with self._lock:
-            self._settled += trials
+    def begins(self, lane: str, group: Group) -> None:
+        """Note that a lane begins with a group."""
+        if self.outlook is not None:
+            self.outlook.begins(lane, group)
+
+    def ends(self, lane: str, left: Group | None) -> None:
+        """Note that a lane is done with its group, but for what is ``left`` for another one."""
+        if self.outlook is not None:
+            self.outlook.ends(lane, left)
+
+    def settled(self, lane: str, trial: Wanted, seconds: float | None) -> None:
+        """Note that a trial will not be tried again, and how long all its attempts took; None where none was made."""
+        if self.outlook is not None:
+            self.outlook.took(lane, trial, seconds)
 
     def snapshot(self) -> Snapshot:
         """Return the present state."""

@@ -14,12 +14,15 @@ from types import FrameType
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator import sweep_record
 from joulemark.orchestrator.driver import PATIENCE_S, Driver
-from joulemark.orchestrator.estimate import trial_s
-from joulemark.orchestrator.have import have, verdict
-from joulemark.orchestrator.inventory import Node, simulated_gpus, suits
+from joulemark.orchestrator.estimate import group_s, start_s, trial_s
+from joulemark.orchestrator.forecast import Outlook, lanes_by_accelerator
+from joulemark.orchestrator.have import have
+from joulemark.orchestrator.inventory import Node, simulated_gpus
 from joulemark.orchestrator.progress import Progress, Snapshot
+from joulemark.orchestrator.schedule import Schedule
 from joulemark.orchestrator.sweep_work import SweepWork
 from joulemark.orchestrator.terminal import Terminal
+from joulemark.orchestrator.verdicts import Verdict, judging
 from joulemark.warehouse.errors import ClusterError, JoulemarkError
 from joulemark.warehouse.schema.trial import TrialManifest
 from joulemark.warehouse.store.layout import manifest_file
@@ -58,8 +61,13 @@ def run_sweep(
     sweep_record.store(warehouse, work)
     warehouse_id = ensure_id(warehouse)
     trials = [t for g in work.groups for t in g.trials]
-    expected_s = sum(trial_s(t, work.known) for t in trials) / max(1, len(trials))
-    progress = Progress(work.sweep.name, work.wanted, len(work.have.valid), expected_s)
+    outlook = Outlook.of(
+        work.groups,
+        lambda t: trial_s(t, work.known),
+        lambda g: start_s(g, work.known),
+        lanes_by_accelerator(work.groups, work.nodes, work.lanes.on),
+    )
+    progress = Progress(work.sweep.name, work.wanted, work.had, outlook=outlook)
     environments = {n: s.environment for n, s in work.sweep.engines.items() if s.environment}
     watts = work.site.cpu_watts
     cells = {c.cell_id for c in work.expansion.cells}
@@ -77,23 +85,25 @@ def run_sweep(
             simulated_gpus=simulated_gpus((g.deployment for g in work.groups), node),
         )
 
-    def keep(manifest: TrialManifest) -> tuple[str, ...]:
-        commit(warehouse, manifest)
-        return verdict(warehouse, manifest.trial) if manifest.outcome == "done" else ()
+    with Terminal(progress.snapshot) as terminal, judging(warehouse) as verdicts:
 
-    with Terminal(progress.snapshot) as terminal:
+        def keep(manifest: TrialManifest) -> Verdict:
+            commit(warehouse, manifest)
+            return verdicts.ask(manifest)
+
         driver = Driver(
             warehouse=warehouse,
             sweep=work.facts,
             living=living,
             config=config,
-            suits=lambda group, node: suits(group.deployment, node),
             commit=keep,
             attempts=dict(work.have.attempts),
             progress=progress,
             tell=terminal.tell,
             taken=lambda trial: warehouse.exists(manifest_file(trial)),
             valid_now=lambda: have(warehouse, cells).valid,
+            schedule=Schedule.of(work.groups, lambda g: group_s(g, work.known)),
+            lanes=work.lanes,
             holder=who(work.sweep.name),
             reference=socket.gethostname(),
             patience_s=patience_s,
@@ -105,7 +115,7 @@ def run_sweep(
 
         held = lease(progress.snapshot, end) if lease is not None else nullcontext()
         with _interruptible(driver, terminal.tell) as interrupted, held:
-            driver.run(list(work.groups))
+            driver.run()
     return RunResult(progress.snapshot(), tuple(driver.errors), interrupted.is_set())
 
 

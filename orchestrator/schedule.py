@@ -8,9 +8,11 @@ of a deployment lie on different nodes where there are several.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from joulemark.orchestrator.copies import Places
 from joulemark.orchestrator.inventory import Node, suits
 from joulemark.orchestrator.plan import Group, TrialKey
 
@@ -43,6 +45,8 @@ class Schedule:
     """Deployments by node."""
     _apart: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     """By deployment and start: nodes that took a copy of it."""
+    _begun: dict[tuple[str, int, str], AbstractSet[TrialKey]] = field(default_factory=dict)
+    """By deployment, start and node: what is settled of a copy that the node was lost with."""
     _added: int = 0
 
     @classmethod
@@ -79,9 +83,10 @@ class Schedule:
             return None
         del queue[at]
         self._ran.setdefault(node.node, set()).add(deployment)
-        if group.nodes is not None:
-            self._apart.setdefault((deployment, group.start), set()).add(node.node)
-        return group
+        if group.nodes is None:
+            return group
+        self._apart.setdefault((deployment, group.start), set()).add(node.node)
+        return group.without(self._begun.get((deployment, group.start, node.node), ()))
 
     def has(self, node: Node) -> bool:
         """Return whether there is a group that the node could run, were it free."""
@@ -92,10 +97,26 @@ class Schedule:
         for queue in (*self._open.values(), *self._bound.values()):
             yield from (entry.group for entry in queue)
 
-    def drop(self, have: Callable[[Group], Iterable[TrialKey]]) -> int:
-        """Take out the trials that ``have`` says are there by now; return how many those were."""
+    def put_back(self, group: Group, node: Node, settled: Collection[TrialKey]) -> None:
+        """Put a group back that the node took and could not finish, without the trials that are settled.
+
+        A copy for which another node will do stays whole: there all repeats of a cell are measured anew, and here the
+        rest of them.
+        """
+        left = group.without(settled)
+        if group.nodes is not None:
+            copy = group.deployment.deployment_id, group.start
+            self._apart.get(copy, set()).discard(node.node)
+            if len(group.nodes) > 1:
+                self._begun[*copy, node.node] = {t.key for t in group.trials if t.key in settled}
+                left = group if left is not None else None
+        if left is not None:
+            self.add(left)
+
+    def drop(self, valid: Places) -> int:
+        """Take out the trials that are valid by now; return how many those were."""
         before = list(self.groups())
-        left = [g for group in before if (g := group.without(frozenset(have(group)))) is not None]
+        left = [g for group in before if (g := group.without(_there(group, valid))) is not None]
         self._open.clear()
         self._bound.clear()
         for group in left:
@@ -135,6 +156,13 @@ class Schedule:
         if nodes is None:
             return True
         return node.node in nodes and node.node not in self._apart.get((entry.deployment, entry.start), ())
+
+
+def _there(group: Group, valid: Places) -> frozenset[TrialKey]:
+    """Return the trials of a group that need not be run: of a copy, those that are valid on its very node."""
+    if group.nodes is None:
+        return frozenset(t.key for t in group.trials if t.key in valid)
+    return frozenset(t.key for t in group.trials if len(group.nodes) == 1 and group.nodes <= valid.get(t.key, set()))
 
 
 def _needs(group: Group, node: Node) -> int:

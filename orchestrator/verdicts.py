@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from joulemark.warehouse.schema.traces import REQUESTS
 from joulemark.warehouse.schema.trial import TrialManifest
+from joulemark.warehouse.store.location import Warehouse
 
 Reasons = tuple[str, ...]
 Verdict = Future[Reasons]
@@ -74,6 +76,21 @@ class Verdicts:
             return
         for manifest, verdict in asked:
             verdict.set_result(found[manifest.trial])
+
+
+@contextmanager
+def judging(warehouse: Warehouse) -> Iterator[Verdicts]:
+    """Judge what is committed to a warehouse for as long as the block lasts."""
+    # DuckDB takes a while to load, and most commands do without it.
+    from joulemark.warehouse.build.judge import Judge
+
+    judge = Judge(warehouse)
+    verdicts = Verdicts(judge.reasons)
+    try:
+        yield verdicts
+    finally:
+        verdicts.close()
+        judge.close()
 
 
 def _requests(manifest: TrialManifest) -> int:

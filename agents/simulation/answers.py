@@ -14,9 +14,7 @@ CHARACTERS_PER_TOKEN = 4
 """Where a prompt is text: nothing here has a tokenizer."""
 MOST_TOKENS = 16
 """Answer length where none is asked for, as OpenAI's API has it."""
-STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
-)
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 
 
