@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 SOON_S = 5.0
 """An agent that has not answered after this long waits for another one to leave its node."""
+CLOCKS_EVERY_S = 60.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 
 
@@ -182,7 +183,7 @@ class NodeWorker:
         lost = manifest.failure_class == "node_lost"
         if not lost:
             home.bring()
-        home.patience.with_(lambda: clock.write(self.driver.warehouse))
+        home.patience.with_(lambda: clock.write(self.driver.warehouse, CLOCKS_EVERY_S))
         reasons = home.patience.with_(lambda: self.driver.commit(manifest))
         if not lost:
             home.committed()
