@@ -39,6 +39,7 @@ def begun(cluster):
 
     def begin(name, **options):
         sweep = cluster.sweep(SWEEP.replace("NAME", name), name)
+        options = {"records": cluster.records_of(name), **options}
         driver = cluster.joulemark("run", sweep, "--cluster", cluster.address, **options)
         victim = wait_for(
             lambda: measuring(cluster, driver), 120, "a measurement beside the driver's and the head's host"
@@ -50,10 +51,8 @@ def begun(cluster):
             assert code in (0, 1, 2), said
             assert "Traceback" not in said, said
             if code:
-                complete(cluster, sweep, **options)
-            check_records(records or cluster.records)
-            mine = [v for v in valid(cluster, records) if v["cell"] in cells(cluster, name, records)]
-            assert [v["n"] for v in mine] == [1] * WANTED, said
+                complete(cluster, name, **options)
+            whole(cluster, name)
             return said
 
         return driver, victim, end
@@ -72,13 +71,15 @@ def measuring(cluster, driver):
     return None
 
 
-def cells(cluster, name, records=None):
-    return {r["cell"] for r in cluster.sql(f"select distinct cell from trials where sweep = '{name}'", records)}
+def whole(cluster, name):
+    """Check that every trial is valid once, and every trace what its manifest says."""
+    check_records(cluster.records_of(name))
+    assert [v["n"] for v in valid(cluster, name)] == [1] * WANTED
 
 
-def outcomes(cluster, name, records=None):
-    query = f"select outcome, failure_class, error, nodes from trials where sweep = '{name}' order by started_at"
-    return cluster.sql(query, records)
+def lost(cluster, name):
+    """Return the trials that lost their node."""
+    return cluster.sql("select trial, error from trials where failure_class = 'node_lost'", name)
 
 
 def test_a_host_whose_plug_is_pulled_and_that_comes_back(cluster, begun):
@@ -88,8 +89,7 @@ def test_a_host_whose_plug_is_pulled_and_that_comes_back(cluster, begun):
     cluster.restart(victim)
     said = end()
     assert "done by another node, or here once it is back" in said
-    lost = [o for o in outcomes(cluster, "plug") if o["failure_class"] == "node_lost"]
-    assert len(lost) == 1
+    assert len(lost(cluster, "plug")) == 1
     nothing_left(cluster.hosts)
 
 
@@ -99,7 +99,7 @@ def test_a_network_that_is_cut_for_seconds_costs_nothing(cluster, begun):
     time.sleep(2.5)
     victim.heal()
     end()
-    assert not [o for o in outcomes(cluster, "seconds") if o["failure_class"] == "node_lost"]
+    assert lost(cluster, "seconds") == []
     nothing_left(cluster.hosts)
 
 
@@ -117,13 +117,12 @@ def test_a_driver_that_is_killed_leaves_nothing_running_and_the_same_command_goe
     driver.signal(signal.SIGKILL)
     driver.wait(30)
     nothing_left(cluster.hosts)
-    before = {p.name: p.read_bytes() for p in (cluster.records / "trials").glob("*.json")}
-    complete(cluster, cluster.network.base / "driver.yaml", host=cluster.hosts[2])
-    after = {p.name: p.read_bytes() for p in (cluster.records / "trials").glob("*.json")}
+    trials = cluster.records_of("driver") / "trials"
+    before = {p.name: p.read_bytes() for p in trials.glob("*.json")}
+    complete(cluster, "driver", host=cluster.hosts[2])
+    after = {p.name: p.read_bytes() for p in trials.glob("*.json")}
     assert before.items() <= after.items()
-    mine = [v for v in valid(cluster) if v["cell"] in cells(cluster, "driver")]
-    assert [v["n"] for v in mine] == [1] * WANTED
-    check_records(cluster.records)
+    whole(cluster, "driver")
     nothing_left(cluster.hosts)
 
 
@@ -157,12 +156,11 @@ def test_a_driver_that_hangs_loses_its_agents_and_its_sweep(cluster, begun):
     for process in driver.tree():
         os.kill(process.pid, signal.SIGSTOP)
     wait_for(lambda: not any("JOULEMARK" in c or "llamacpp" in c for h in cluster.hosts for c in of_ours(h)), 150)
-    complete(cluster, cluster.network.base / "hangs.yaml", host=cluster.hosts[2])
+    complete(cluster, "hangs", host=cluster.hosts[2])
     for process in driver.tree():
         os.kill(process.pid, signal.SIGCONT)
     assert driver.wait(120) in (0, 1, 2, 130), driver.text()
-    mine = [v for v in valid(cluster) if v["cell"] in cells(cluster, "hangs")]
-    assert [v["n"] for v in mine] == [1] * WANTED
+    whole(cluster, "hangs")
     nothing_left(cluster.hosts)
 
 
