@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +31,7 @@ class ClockRecord:
     tell: Callable[[str], None]
     estimates: list[Offset] = field(default_factory=list)
     _written: int = 0
+    _wrote: float = -math.inf
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, exchanges: Sequence[Exchange]) -> None:
@@ -48,11 +51,11 @@ class ClockRecord:
                 f"{self.reference}'s"
             )
 
-    def write(self, warehouse: Warehouse) -> None:
-        """Write the estimates that are in no file yet. Raises WarehouseError, DiskFull."""
+    def write(self, warehouse: Warehouse, every_s: float = 0.0) -> None:
+        """Write the estimates that are in no file yet, not more often than that. Raises WarehouseError, DiskFull."""
         with self._lock:
             new = self.estimates[self._written :]
-        if not new:
+        if not new or time.monotonic() < self._wrote + every_s:
             return
         rows = [
             {
@@ -70,6 +73,7 @@ class ClockRecord:
         write_table(warehouse, dataset, segment_file("clocks", self.node, f"{self.boot[:8]}-{new[0].at_us}"), table)
         with self._lock:
             self._written += len(new)
+            self._wrote = time.monotonic()
 
     def here(self, there: Interval) -> Interval:
         """Return the same stretch of time on the reference's clock, of one on the node's."""

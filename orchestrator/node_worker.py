@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from joulemark import __version__
-from joulemark.agents.orders import NodeFacts
+from joulemark.agents.orders import AgentProgress, NodeFacts
 from joulemark.orchestrator.clocks import ClockRecord
 from joulemark.orchestrator.home import Home, Patience
 from joulemark.orchestrator.inventory import Node, reserved
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 SOON_S = 5.0
 """An agent that has not answered after this long waits for another one to leave its node."""
+CLOCKS_EVERY_S = 60.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 
 
@@ -202,7 +203,7 @@ class NodeWorker:
         lost = manifest.failure_class == "node_lost"
         if not lost:
             home.bring()
-        home.patience.with_(lambda: clock.write(self.driver.warehouse))
+        home.patience.with_(lambda: clock.write(self.driver.warehouse, CLOCKS_EVERY_S))
         verdict = home.patience.with_(lambda: self.driver.commit(manifest))
         if not lost:
             home.committed()

@@ -43,8 +43,7 @@ class Cluster:
         self.gpus = gpus
         self.user, self.ray, self.home = base / "user", base / "ray", base / "home"
         self.hidden = base / "hidden"
-        self.records = base / "records"
-        for folder in (self.user, self.ray, self.home, self.hidden, self.records):
+        for folder in (self.user, self.ray, self.home, self.hidden):
             folder.mkdir()
         for name in SHARED:
             (cache / name).mkdir(parents=True, exist_ok=True)
@@ -108,13 +107,17 @@ class Cluster:
         """Return the process of this name among those that our ``ray start`` on the host started."""
         return next(p for p in self.raylets[host.name].tree() if p.name().startswith(name))
 
-    def joulemark(self, *arguments, host=None, records=None, environment=None):
+    def records_of(self, name):
+        """Return the folder of a warehouse that all hosts see."""
+        return self.network.base / f"records-{name}"
+
+    def joulemark(self, *arguments, records, host=None, environment=None):
         """Start a joulemark command on a host (default: the second)."""
         host = host or self.hosts[1]
         return host.start(
             program("joulemark"),
             *arguments,
-            environment={"JOULEMARK_WAREHOUSE": str(records or self.records), **(environment or {})},
+            environment={"JOULEMARK_WAREHOUSE": str(records), **(environment or {})},
             cwd=host.folder,
         )
 
@@ -124,10 +127,10 @@ class Cluster:
         path.write_text(text)
         return path
 
-    def sql(self, query, records=None):
-        """Return the rows of a query, asked from outside."""
+    def sql(self, query, name):
+        """Return the rows of a query to a warehouse that all hosts see, asked from outside."""
         done = subprocess.run(
-            [program("joulemark"), "sql", query, "--json", "-w", str(records or self.records)],
+            [program("joulemark"), "sql", query, "--json", "-w", str(self.records_of(name))],
             capture_output=True,
             text=True,
             check=False,

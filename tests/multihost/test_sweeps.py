@@ -6,6 +6,7 @@ Real Ray and real engines in network namespaces; needs root and iproute2.
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -33,10 +34,12 @@ WANTED = 6
 AHEAD_S = 3.0
 
 
-def complete(cluster, sweep, *, runs=3, **options):
+def complete(cluster, name, *, runs=3, **options):
     """Run a sweep until all its trials are valid, as a user on a busy machine would: the same command again."""
     said = []
     for _ in range(runs):
+        sweep = cluster.network.base / f"{name}.yaml"
+        options = {"records": cluster.records_of(name), **options}
         run = cluster.joulemark("run", sweep, "--cluster", cluster.address, **options)
         code = run.wait(400)
         said.append(run.text())
@@ -48,8 +51,8 @@ def complete(cluster, sweep, *, runs=3, **options):
     return said
 
 
-def check_records(records, wanted=WANTED):
-    """Check that every trial is valid exactly once, and that every trace is what its manifest says."""
+def check_records(records):
+    """Check that every trace is what its manifest says, and return the manifests."""
     manifests = [json.loads(p.read_text()) for p in (Path(records) / "trials").glob("*.json")]
     done = [m for m in manifests if m["outcome"] == "done"]
     assert done
@@ -63,15 +66,16 @@ def check_records(records, wanted=WANTED):
     return manifests
 
 
-def valid(cluster, records=None):
-    query = "select cell, start, repeat, count(*) as n from trial_results where valid group by all"
-    return cluster.sql(query, records)
+def valid(cluster, name):
+    """Return how often each trial is valid."""
+    return cluster.sql("select cell, start, repeat, count(*) as n from trial_results where valid group by all", name)
 
 
 def test_a_sweep_over_hosts_that_share_the_warehouse(cluster):
-    said = complete(cluster, cluster.sweep(SWEEP.replace("NAME", "shared"), "shared"))
-    manifests = check_records(cluster.records)
-    assert [v["n"] for v in valid(cluster)] == [1] * WANTED
+    cluster.sweep(SWEEP.replace("NAME", "shared"), "shared")
+    said = complete(cluster, "shared")
+    manifests = check_records(cluster.records_of("shared"))
+    assert [v["n"] for v in valid(cluster, "shared")] == [1] * WANTED
     assert len({m["nodes"][0]["node"] for m in manifests}) >= 2, said
     nothing_left(cluster.hosts)
 
@@ -83,26 +87,23 @@ def test_a_warehouse_that_only_the_driver_sees_and_a_clock_that_is_off(cluster):
     before = json.loads(clock.read_text()) if clock.exists() else None
     anchor = before or {"boot": boot_id(), "monotonic_ns": 0, "wall_ns": 0}
     if before is None:
-        import time
-
         anchor = {"boot": boot_id(), "monotonic_ns": time.monotonic_ns(), "wall_ns": time.time_ns()}
     clock.parent.mkdir(parents=True, exist_ok=True)
     clock.write_text(json.dumps(anchor | {"wall_ns": anchor["wall_ns"] + int(AHEAD_S * 1e9)}))
     driver = cluster.hosts[1]
     seen_by_driver = driver.folder / "hidden" / "records"
+    cluster.sweep(SWEEP.replace("NAME", "hidden"), "hidden")
     try:
-        said = complete(
-            cluster, cluster.sweep(SWEEP.replace("NAME", "hidden"), "hidden"), records=cluster.hidden / "records"
-        )
+        said = complete(cluster, "hidden", records=cluster.hidden / "records")
     finally:
         if before is None:
             clock.unlink()
         else:
             clock.write_text(json.dumps(before))
-    records = driver.folder / "copy"
+    records = cluster.records_of("hidden")
     shutil.copytree(seen_by_driver, records)
     manifests = check_records(records)
-    assert [v["n"] for v in valid(cluster, records)] == [1] * WANTED
+    assert [v["n"] for v in valid(cluster, "hidden")] == [1] * WANTED
     used = {m["nodes"][0]["node"] for m in manifests}
     assert len(used) >= 2, said
     assert any("+3.0 s off" in text for text in said)
@@ -121,15 +122,16 @@ def test_a_warehouse_that_only_the_driver_sees_and_a_clock_that_is_off(cluster):
 
 def test_a_second_driver_says_so_and_follows_the_first(cluster):
     sweep = cluster.sweep(SWEEP.replace("NAME", "twice"), "twice")
-    first = cluster.joulemark("run", sweep, "--cluster", cluster.address)
+    records = cluster.records_of("twice")
+    first = cluster.joulemark("run", sweep, "--cluster", cluster.address, records=records)
     first.said("tokens/s")
-    second = cluster.joulemark("run", sweep, "--cluster", cluster.address, host=cluster.hosts[2])
+    second = cluster.joulemark("run", sweep, "--cluster", cluster.address, host=cluster.hosts[2], records=records)
     second.said("runs it already; following")
     code = first.wait()
     assert code in (0, 1), first.text()
     assert second.wait(60) == code, second.text()
     assert "process" in second.text()
     assert "of 6" in second.text()
-    assert {v["n"] for v in valid(cluster)} == {1}
-    assert not list(cluster.records.glob("trials/*-dup*"))
+    assert {v["n"] for v in valid(cluster, "twice")} == {1}
+    assert not list(records.glob("trials/*-dup*"))
     nothing_left(cluster.hosts)

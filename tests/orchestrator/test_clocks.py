@@ -51,6 +51,8 @@ def test_estimates_are_rows_of_clocks_each_written_once(record, tmp_path):
     record.write(warehouse)
     record.write(warehouse)
     record.add(exchanges(-5 * S, 2, at_us=1_010 * S))
+    record.write(warehouse, every_s=3600.0)
+    assert len(warehouse.list("clocks", ".parquet")) == 1
     record.write(warehouse)
     files = warehouse.list("clocks", ".parquet")
     assert len(files) == 2

@@ -10,6 +10,7 @@ from joulemark.orchestrator.node_runner import OF_THE_CELL, NodeRunner
 from joulemark.orchestrator.plan import groups
 from joulemark.orchestrator.progress import Progress
 from joulemark.orchestrator.retries import ATTEMPTS, WORTH_A_RETRY, again
+from joulemark.warehouse.errors import NodeLost
 from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
 from joulemark.workloads.cell import Cell, Deployment, EngineRef, Length, ModelRef, Parallel, WindowPolicy, Workload
@@ -249,6 +250,70 @@ def test_the_engine_is_stopped_when_the_agent_is_lost():
     with pytest.raises(RuntimeError):
         run(agent)
     assert agent.calls[-1] == "stop"
+
+
+def lost_runner(agent, losses=None, concurrencies=(1, 2)):
+    manifests, told = [], []
+    runner = NodeRunner(
+        agent,
+        NODE,
+        SweepFacts("sweep", 1, 1, {"m": None}),
+        lambda m: manifests.append(m) or (),
+        {},
+        Progress("sweep", wanted=len(concurrencies), had=0, expected_trial_s=1.0),
+        told.append,
+        threading.Event(),
+        losses={} if losses is None else losses,
+    )
+    (group,) = groups(cells(*concurrencies), 1, 1, ())
+    with pytest.raises(NodeLost):
+        runner.run(group, ())
+    return runner, group, manifests, told
+
+
+def test_a_trial_whose_node_is_lost_says_so_and_is_left_to_another_node():
+    agent = FakeAgent()
+    real = agent.run_trial
+
+    def second_is_lost(order):
+        if len([c for c in agent.calls if c not in ("start", "stop")]) == 1:
+            raise NodeLost("n is gone")
+        return real(order)
+
+    agent.run_trial = second_is_lost
+    runner, group, manifests, _ = lost_runner(agent)
+    assert [(m.outcome, m.failure_class) for m in manifests] == [("done", None), ("failed", "node_lost")]
+    assert manifests[1].error == "n is gone"
+    assert manifests[1].traces == ()
+    assert manifests[1].started_us <= manifests[1].ended_us
+    assert runner.settled == {group.trials[0].key}
+    assert "stop" not in agent.calls, "there is nobody to tell"
+
+
+def test_a_node_that_is_lost_while_the_engine_starts_counts_against_the_first_trial():
+    agent = FakeAgent()
+
+    def lost(order):
+        raise NodeLost("n is gone")
+
+    agent.start_engine = lost
+    losses = {}
+    runner, group, manifests, _ = lost_runner(agent, losses)
+    assert [m.cell for m in manifests] == [group.trials[0].cell.cell_id]
+    assert losses == {group.trials[0].key: 1}
+    assert runner.settled == set()
+
+
+def test_a_trial_that_loses_one_node_after_the_other_is_not_tried_for_ever():
+    agent, losses = FakeAgent(), {}
+
+    def lost(order):
+        raise NodeLost("n is gone")
+
+    agent.run_trial = lost
+    ends = [lost_runner(agent, losses, (1,)) for _ in range(ATTEMPTS)]
+    assert [len(runner.settled) for runner, *_ in ends] == [0] * (ATTEMPTS - 1) + [1]
+    assert f"lost {ATTEMPTS} times" in ends[-1][3][-1]
 
 
 def test_reasons_worth_a_retry_are_known_reasons():

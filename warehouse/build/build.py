@@ -81,7 +81,7 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
     wanted = [t for t in snapshot.trials if only is None or t in only]
     snapshot = without(snapshot, renewed_trials(snapshot, set(wanted)))
     reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
-    clocks = Clocks.read(warehouse, snapshot.files["clocks"])
+    clocks = Clocks(warehouse, snapshot.files["clocks"])
     energies = _missing(snapshot, ENERGY, wanted)
     snapshot = _energies(snapshot, energies, reader, clocks)
     figures = _missing(snapshot, FIGURES, wanted)

@@ -88,12 +88,11 @@ class Judge:
         traces = [t for n in nodes for t in self._recent[n]]
         spans = {t.path: (t.first_us, t.last_us) for t in traces if t.first_us is not None and t.last_us is not None}
         reader = PowerReader(self.warehouse, tuple(t.path for t in traces), spans)
-        several = len(nodes) > 1
-        clocks = Clocks.read(self.warehouse, tuple(self._clock_files())) if several else Clocks()
+        clocks = Clocks(self.warehouse, tuple(self._clock_files()) if len(nodes) > 1 else ())
         parts = tuple(replace(p, cold_idle=None, loaded_idle=None) for p in manifest.nodes)
         rows = trial_energy_rows(replace(manifest, nodes=parts), reader, clocks)
-        if reader.warnings:
-            raise OSError(reader.warnings[0])
+        if reader.warnings or clocks.warnings:
+            raise OSError(*reader.warnings, *clocks.warnings)
         return rows
 
     def _remember(self, node: str, manifest: TrialManifest) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from joulemark.warehouse.build.clocks import Clocks
+from joulemark.warehouse.build.clocks import Clocks, well_known
 from joulemark.warehouse.build.energy import Estimate, counter_energy, power_integral
 from joulemark.warehouse.build.gain import SensorBound, sensor_bound
 from joulemark.warehouse.build.readings import PowerReader, Series
@@ -26,7 +26,6 @@ Row = dict[str, Any]
 
 def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Clocks) -> list[Row]:
     """Return one row per node part, interval, meter, device, scope and method."""
-    nodes = tuple(p.node for p in manifest.nodes)
     rows: list[Row] = []
     for part in manifest.nodes:
         for name in INTERVALS:
@@ -42,7 +41,9 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
             }
             found = reader.read(part.node, interval.start_us, interval.end_us)
             used = [s for s in found if _counts(s, part, simulated=manifest.simulated)]
-            clock_us = clocks.uncertainty_us(part.node, nodes, interval.start_us)
+            # Idle power is measured on each node for itself, at times of its own.
+            starts = _starts(manifest, name) if name == "window" else {part.node: interval.start_us}
+            clock_us = clocks.uncertainty_us(part.node, starts)
             for series in used:
                 rows += [head | row for row in series_rows(series, interval, clock_us, check=name == "window")]
             rows += [head | row for row in _missing_rows(part, used, simulated=manifest.simulated)]
@@ -54,6 +55,12 @@ def _counts(series: Series, part: NodePart, *, simulated: bool) -> bool:
     if simulated != (series.fidelity == SIMULATED):
         return False
     return not series.scope.startswith("gpu_") or series.device in part.devices
+
+
+def _starts(manifest: TrialManifest, name: str) -> dict[str, int]:
+    """Return when an interval begins on each node that has it."""
+    intervals = {p.node: getattr(p, name) for p in manifest.nodes}
+    return {node: interval.start_us for node, interval in intervals.items() if interval is not None}
 
 
 def series_rows(series: Series, interval: Interval, clock_us: float | None, *, check: bool) -> Iterator[Row]:
@@ -71,7 +78,7 @@ def series_rows(series: Series, interval: Interval, clock_us: float | None, *, c
     measured = series.fidelity not in NOT_MEASURED
     if check and measured and apart is not None and abs(apart) > DISAGREEMENT:
         reasons += ("counter_disagrees",)
-    if check and clock_us is None:
+    if check and not well_known(clock_us):
         reasons += ("clock_uncertain",)
     chosen = choice(estimates, measured=measured)
     bound = sensor_bound(series.scope, series.fidelity)
