@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,45 +17,66 @@ class Answer:
 
 
 @dataclass
+class _Series:
+    latest: int = 0
+    answer: Answer | None = None
+
+    @property
+    def over(self) -> int:
+        """The latest order if it is over, 0 if not."""
+        return self.latest if self.answer is not None else 0
+
+
+@dataclass
 class Operations:
-    """Carries out one order after the other, each in a thread of its own.
+    """Carries out several series of orders at the same time, each order of a series after the one before it.
 
     To give the same order twice, or to ask twice how it went, changes nothing.
     """
 
-    _latest: int = 0
-    _answer: Answer | None = None
+    _series: dict[str, _Series] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def begin(self, number: int, call: Callable[[], Any]) -> None:
-        """Begin order ``number``, unless it is one that was given before."""
+    def begin(self, series: str, number: int, call: Callable[[], Any]) -> None:
+        """Begin order ``number`` of a series, unless it is one that was given before."""
         with self._changed:
-            if number <= self._latest:
+            mine = self._series.setdefault(series, _Series())
+            if number <= mine.latest:
                 return
-            self._latest, self._answer = number, None
-        threading.Thread(target=self._carry_out, args=(number, call), name=f"order {number}", daemon=True).start()
+            mine.latest, mine.answer = number, None
+            self._changed.notify_all()
+        threading.Thread(
+            target=self._carry_out, args=(mine, number, call), name=f"{series} {number}", daemon=True
+        ).start()
 
-    def over(self, number: int, wait_s: float) -> bool:
-        """Wait so long at most for the end of order ``number``; return whether it is over."""
+    def over(self, given: Mapping[str, int], seen: Mapping[str, int], wait_s: float) -> dict[str, int]:
+        """Return the latest order of each series that is over.
+
+        Wait for news so long at most: an order that is over and was not ``seen``, or one after those ``given``.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._latest != number or self._answer is not None, wait_s)
-            return self._latest == number and self._answer is not None
+            self._changed.wait_for(lambda: self._has_news(given, seen), wait_s)
+            return {name: s.over for name, s in self._series.items() if s.over}
 
-    def answer(self, number: int) -> Any:
-        """Return what order ``number`` gave, or raise what went wrong with it; it is over, and the latest."""
+    def answer(self, series: str, number: int) -> Any:
+        """Return what order ``number`` gave, or raise what went wrong with it. It is over, and the latest."""
         with self._changed:
-            assert self._latest == number
-            assert self._answer is not None
-            if self._answer.error is not None:
-                raise self._answer.error
-            return self._answer.value
+            mine = self._series[series]
+            assert mine.latest == number
+            assert mine.answer is not None
+            if mine.answer.error is not None:
+                raise mine.answer.error
+            return mine.answer.value
 
-    def _carry_out(self, number: int, call: Callable[[], Any]) -> None:
+    def _has_news(self, given: Mapping[str, int], seen: Mapping[str, int]) -> bool:
+        return any(s.over > seen.get(n, 0) or s.latest > given.get(n, 0) for n, s in self._series.items())
+
+    def _carry_out(self, series: _Series, number: int, call: Callable[[], Any]) -> None:
         try:
             answer = Answer(call())
         except Exception as error:  # noqa: BLE001 -- whatever it is, the driver is told
             answer = Answer(error=error)
         with self._changed:
-            if self._latest == number:
-                self._answer = answer
+            if series.latest == number:
+                series.answer = answer
                 self._changed.notify_all()

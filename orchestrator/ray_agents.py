@@ -41,15 +41,16 @@ LOST_S = 30.0
 CLOCK_EVERY_S = 10.0
 EXCHANGES = 8
 """Of so many, the quickest tells of the clock."""
+_NODE = "node"
+"""Orders to the node as a whole; its lanes have series of their own."""
 ORDERS = frozenset({"start_engine", "run_trial", "stop_engine", "upload", "finish"})
 
 
 @dataclass(frozen=True)
 class Look:
-    """What an agent shows: whether the order that was asked for is over, and what it does."""
+    """What an agent shows: the latest order of each series that is over, and what it does."""
 
-    number: int
-    over: bool
+    over: dict[str, int]
     progress: AgentProgress
 
 
@@ -81,35 +82,35 @@ class RayAgent:
             )
             .remote(config, holder)
         )
-        self._number = 0
-        self._over = 0
+        self._given: dict[str, int] = {}
+        self._over: dict[str, int] = {}
         self._lost: NodeLost | None = None
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name=f"watch {node.node}", daemon=True)
-        self._opening = self._begin("open")
+        self._opening = self._begin(_NODE, "open")
         self._watcher.start()
 
     def opened(self, wait_s: float) -> NodeFacts | None:
         """Wait so long for the node's facts; None where it has not given them yet: others may hold the node."""
-        if not self._wait(self._opening, wait_s):
+        if not self._wait(_NODE, self._opening, wait_s):
             return None
-        facts: NodeFacts = self._answer(self._opening)
+        facts: NodeFacts = self._answer(_NODE, self._opening)
         return facts
 
     def start_engine(self, order: StartOrder) -> StartResult:
         """See NodeAgent.start_engine."""
-        answer: StartResult = self._do("start_engine", order)
+        answer: StartResult = self._do(_lane(order.lane), "start_engine", order)
         return answer
 
     def run_trial(self, order: TrialOrder) -> TrialResult:
         """See NodeAgent.run_trial."""
-        answer: TrialResult = self._do("run_trial", order)
+        answer: TrialResult = self._do(_lane(order.lane), "run_trial", order)
         return answer
 
-    def stop_engine(self) -> None:
+    def stop_engine(self, lane: int) -> None:
         """See NodeAgent.stop_engine."""
-        self._do("stop_engine")
+        self._do(_lane(lane), "stop_engine", lane)
 
     def reaches_warehouse(self) -> bool:
         """See NodeAgent.reaches_warehouse."""
@@ -122,7 +123,7 @@ class RayAgent:
 
     def upload(self, sealed: Sequence[Sealed]) -> None:
         """See NodeAgent.upload."""
-        self._do("upload", tuple(sealed))
+        self._do(_NODE, "upload", tuple(sealed))
 
     def chunk(self, name: str, offset: int) -> bytes:
         """See Outbox.chunk."""
@@ -140,7 +141,7 @@ class RayAgent:
 
     def finish(self) -> None:
         """End the engine and the sampler; see NodeAgent.finish."""
-        self._do("finish")
+        self._do(_NODE, "finish")
 
     def leave(self) -> None:
         """Leave the node: whatever the agent still does ends with it."""
@@ -148,27 +149,29 @@ class RayAgent:
         ray.kill(self._actor)
         self._watcher.join()
 
-    def _do(self, what: str, *arguments: Any) -> Any:
-        number = self._begin(what, *arguments)
-        self._wait(number, None)
-        return self._answer(number)
+    def _do(self, series: str, what: str, *arguments: Any) -> Any:
+        number = self._begin(series, what, *arguments)
+        self._wait(series, number, None)
+        return self._answer(series, number)
 
-    def _begin(self, what: str, *arguments: Any) -> int:
+    def _begin(self, series: str, what: str, *arguments: Any) -> int:
         with self._changed:
-            self._number += 1
-            number = self._number
-        self._call("begin", number, what, arguments)
+            number = self._given[series] = self._given.get(series, 0) + 1
+        self._call("begin", series, number, what, arguments)
         return number
 
-    def _wait(self, number: int, wait_s: float | None) -> bool:
+    def _wait(self, series: str, number: int, wait_s: float | None) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._over >= number or self._lost is not None, wait_s)
+            self._changed.wait_for(lambda: self._is_over(series, number) or self._lost is not None, wait_s)
             if self._lost is not None:
                 raise self._lost
-            return self._over >= number
+            return self._is_over(series, number)
 
-    def _answer(self, number: int) -> Any:
-        return self._call("answer", number)
+    def _is_over(self, series: str, number: int) -> bool:
+        return self._over.get(series, 0) >= number
+
+    def _answer(self, series: str, number: int) -> Any:
+        return self._call("answer", series, number)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
@@ -182,8 +185,10 @@ class RayAgent:
         clock_at = 0.0
         while not self._closed.is_set():
             try:
+                with self._changed:
+                    given, seen = dict(self._given), dict(self._over)
                 look: Look = self._calls.patient(
-                    self._actor.look, self._number, POLL_S, give_up=lambda: self._lost, closed=self._closed
+                    self._actor.look, given, seen, POLL_S, give_up=lambda: self._lost, closed=self._closed
                 )
                 self._saw(look)
                 if time.monotonic() >= clock_at:
@@ -196,9 +201,9 @@ class RayAgent:
 
     def _saw(self, look: Look) -> None:
         self.heard(look.progress)
-        if look.over:
-            with self._changed:
-                self._over = max(self._over, look.number)
+        with self._changed:
+            if any(number > self._over.get(series, 0) for series, number in look.over.items()):
+                self._over |= look.over
                 self._changed.notify_all()
 
     def _compare_clocks(self) -> None:
@@ -215,6 +220,10 @@ class RayAgent:
         with self._changed:
             self._lost = self._lost or error
             self._changed.notify_all()
+
+
+def _lane(lane: int) -> str:
+    return f"lane {lane}"
 
 
 def agent_name(node: str) -> str:
@@ -267,23 +276,23 @@ class _AgentActor:
     def holder(self) -> str:
         return self._holder
 
-    def begin(self, number: int, what: str, arguments: tuple[Any, ...]) -> None:
+    def begin(self, series: str, number: int, what: str, arguments: tuple[Any, ...]) -> None:
         if what == "open":
-            self._operations.begin(number, self._open)
+            self._operations.begin(series, number, self._open)
         elif what in ORDERS and self._agent is not None:
-            self._operations.begin(number, partial(getattr(self._agent, what), *arguments))
+            self._operations.begin(series, number, partial(getattr(self._agent, what), *arguments))
         else:
             raise ClusterError(f"the agent cannot {what!r} now")
 
-    def look(self, number: int, wait_s: float) -> Look:
+    def look(self, given: dict[str, int], seen: dict[str, int], wait_s: float) -> Look:
         if self._agent is not None:
             self._agent.renew()
-        over = self._operations.over(number, wait_s)
+        over = self._operations.over(given, seen, wait_s)
         doing = self._agent.progress() if self._agent is not None else AgentProgress("waiting for its turn")
-        return Look(number, over, doing)
+        return Look(over, doing)
 
-    def answer(self, number: int) -> Any:
-        return self._operations.answer(number)
+    def answer(self, series: str, number: int) -> Any:
+        return self._operations.answer(series, number)
 
     def now_us(self) -> int | None:
         return self._agent.clock.now_us() if self._agent is not None else None
