@@ -21,13 +21,12 @@ Places = Mapping[TrialKey, AbstractSet[str]]
 class Copies:
     """``groups`` are to be run, ``lacking`` pairs groups for which there are too few nodes with the reason.
 
-    ``wanted`` trials are asked for in all, of which ``had`` are there.
+    ``wanted`` trials are asked for in all, those that are there included.
     """
 
     groups: tuple[Group, ...]
     lacking: tuple[tuple[Group, str], ...]
     wanted: int
-    had: int
 
 
 def copies(
@@ -36,7 +35,7 @@ def copies(
     """Return the engine starts that are left where every cell is measured on ``asked`` nodes, None for all that can."""
     found: list[Group] = []
     lacking: list[tuple[Group, str]] = []
-    wanted = had = 0
+    wanted = 0
     for start in range(starts):
         for same in by_deployment(cells):
             whole = group(same, repeats, start)
@@ -53,8 +52,7 @@ def copies(
                 # Why no node can run it is said for every deployment without a place.
                 found += [replace(whole, nodes=None)] * short
             wanted += number * len(whole.trials)
-            had += sum(_done(whole, node, there) for node in bound)
-    return Copies(tuple(found), tuple(lacking), wanted, had)
+    return Copies(tuple(found), tuple(lacking), wanted)
 
 
 def _begun(whole: Group, places: Sequence[str], there: Places) -> list[str]:

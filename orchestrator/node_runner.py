@@ -102,7 +102,7 @@ class NodeRunner:
             self._run(group, devices)
         except NodeLost as error:
             self._engine = None
-            self._hear_verdicts(wait=True)
+            self._hear_verdicts()
             self._lose(error, devices)
             raise
         except BaseException:
@@ -121,14 +121,14 @@ class NodeRunner:
 
     def _run(self, group: Group, devices: tuple[str, ...]) -> None:
         while (self._todo or self._measured) and not self.stopping.is_set():
-            self._hear_verdicts(wait=not self._todo)
+            self._hear_verdicts(lambda: not self._todo)
             if self._todo:
                 trial, attempt = self._todo.popleft()
                 hopeless = self._trial(group, trial, attempt, devices)
                 if hopeless is not None:
                     self._give_up((trial, *(t for t, _ in self._todo)), hopeless)
                     self._todo.clear()
-        self._hear_verdicts(wait=True)
+        self._hear_verdicts()
 
     def _trial(self, group: Group, trial: Wanted, attempt: int, devices: tuple[str, ...]) -> StartResult | None:
         """Try one trial until it is measured or not worth more; return a start that no trial of the group gets past."""
@@ -169,9 +169,9 @@ class NodeRunner:
         self._settle(trial)
         return None
 
-    def _hear_verdicts(self, *, wait: bool) -> None:
+    def _hear_verdicts(self, wait: Callable[[], bool] = lambda: True) -> None:
         """Count the trials on which the verdict has come, and have those tried again that are worth it."""
-        while self._measured and (wait or self._measured[0].verdict.done()):
+        while self._measured and (wait() or self._measured[0].verdict.done()):
             m = self._measured.popleft()
             reasons = m.verdict.result()
             self._count(m.trial, m.result, reasons, m.wall_s)

@@ -139,7 +139,7 @@ class Schedule:
 
     def _first(self, queue: list[_Entry], node: Node) -> int | None:
         """Return the first entry that the node may run, one of a deployment new to it where that is near."""
-        ran = self._ran.get(node.node, frozenset())
+        ran: AbstractSet[str] = self._ran.get(node.node, frozenset())
         first = None
         for at, entry in enumerate(queue):
             if first is not None and (at - first > LOOK_AHEAD or entry.start != queue[first].start):

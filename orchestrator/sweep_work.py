@@ -8,7 +8,7 @@ from pathlib import Path
 
 from joulemark.agents.environments.sets import known_sets
 from joulemark.agents.meters.prometheus.mapping import mapping_of
-from joulemark.orchestrator.copies import copies
+from joulemark.orchestrator.copies import Copies, copies
 from joulemark.orchestrator.estimate import Estimate, Past, estimate, group_s, past, start_s
 from joulemark.orchestrator.forecast import makespan_s
 from joulemark.orchestrator.have import Have, have
@@ -88,12 +88,11 @@ def load_work(
     measure = sweep.measure
     if measure.nodes == 1:
         left = groups(expansion.cells, measure.repeats, measure.starts, there.valid)
-        wanted, lacking = len(expansion.cells) * measure.repeats * measure.starts, ()
+        several = Copies(tuple(left), (), len(expansion.cells) * measure.repeats * measure.starts)
     else:
         several = copies(expansion.cells, measure.repeats, measure.starts, there.valid, nodes, measure.nodes)
-        left, lacking, wanted = several.groups, several.lacking, several.wanted
     known = past(warehouse)
-    placed, homeless = _placed(left, nodes)
+    placed, homeless = _placed(several.groups, nodes)
     shared = share_out(
         placed,
         nodes,
@@ -101,7 +100,9 @@ def load_work(
         lambda g: start_s(g, known),
         Lanes.of(measure.isolation, placed).of_group,
     )
-    return SweepWork(sweep, site, expansion, there, tuple(shared), (*homeless, *lacking), tuple(nodes), known, wanted)
+    return SweepWork(
+        sweep, site, expansion, there, tuple(shared), (*homeless, *several.lacking), tuple(nodes), known, several.wanted
+    )
 
 
 def _placed(left: Sequence[Group], nodes: Sequence[Node]) -> tuple[list[Group], list[tuple[Group, str]]]:

@@ -83,20 +83,40 @@ def test_what_is_there_meanwhile_is_taken_out_of_all_groups():
     all_groups = groups([cell("a"), cell("b")], 2, 1, ())
     schedule = Schedule.of(all_groups, seconds)
     valid = {t.key for t in all_groups[0].trials} | {all_groups[1].trials[0].key}
-    assert schedule.drop(lambda _: valid) == 3
+    assert schedule.drop(dict.fromkeys(valid, frozenset({"n"}))) == 3
     assert [[t.repeat for t in g.trials] for g in schedule.groups()] == [[1]]
+
+
+def test_a_copy_that_lost_its_node_is_done_there_or_anew_elsewhere():
+    where = nodes(3)
+    schedule = Schedule.of(copies([cell("a")], 3, 1, {}, where, 2).groups, seconds)
+    first, second = schedule.take(where[0]), schedule.take(where[1])
+    settled = {first.trials[0].key}
+    schedule.put_back(first, where[0], settled)
+    schedule.put_back(second, where[1], {second.trials[0].key})
+    assert len(schedule.take(where[0]).trials) == 2, "the rest of what it had begun"
+    assert len(schedule.take(where[2]).trials) == 3, "all repeats, since it has none"
+    assert schedule.take(where[1]) is None
+
+
+def test_a_copy_is_there_only_where_its_node_has_it():
+    found = copies([cell("a")], 1, 1, {}, nodes(2), None)
+    schedule = Schedule.of(found.groups, seconds)
+    key = found.groups[0].trials[0].key
+    assert schedule.drop({key: frozenset({"n001"})}) == 1
+    assert [g.nodes for g in schedule.groups()] == [frozenset({"n000"})]
 
 
 def uneven(number, seed=1):
     """Return groups of one cell each whose lengths differ by a factor of up to 30."""
-    draw = random.Random(seed)
+    draw = random.Random(seed)  # noqa: S311 -- lengths, not secrets
     return groups([cell(f"m{i}", window_s=round(10 * 30 ** draw.random(), 1)) for i in range(number)], 1, 1, ())
 
 
 @pytest.mark.parametrize(("number", "workers"), [(200, 1), (400, 7), (1000, 50)])
 def test_all_nodes_end_together(number, workers):
     work = uneven(number)
-    bound = max(sum(map(seconds, work)) / workers, max(map(seconds, work)))
+    bound = max(sum(map(seconds, work)) / workers, *map(seconds, work))
     assert makespan_s(work, nodes(workers), seconds, lambda _: 1) <= bound / 0.95
 
 

@@ -18,6 +18,15 @@ LOOSE = 0.005
 """A counter this uncertain, as a share of its energy, gives way to an integral that is known better."""
 SIMULATED = "simulated"
 NOT_MEASURED = frozenset({"modelled", SIMULATED})
+SHARED = "node_shared"
+OF_THE_DEVICE = frozenset({"gpu_board", "gpu_memory"})
+"""Scopes that hold nothing but the trial's own devices, whatever else runs on the node."""
+FIGURES = frozenset(
+    {
+        *("energy_j", "uncertainty_j", "edge_j", "transient_j", "clock_j", "disagreement", "peak_w"),
+        *("p50_w", "p90_w", "p99_w", "burst_share"),
+    }
+)
 NO_METER = "none"
 """Meter of a row that says that there is none."""
 
@@ -45,7 +54,9 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
             starts = _starts(manifest, name) if name == "window" else {part.node: interval.start_us}
             clock_us = clocks.uncertainty_us(part.node, starts)
             for series in used:
-                rows += [head | row for row in series_rows(series, interval, clock_us, check=name == "window")]
+                own = series_rows(series, interval, clock_us, check=name == "window")
+                shared = SHARED in manifest.reasons and series.scope not in OF_THE_DEVICE
+                rows += [head | (_without_figures(row) if shared else row) for row in own]
             rows += [head | row for row in _missing_rows(part, used, simulated=manifest.simulated)]
     return rows
 
@@ -55,6 +66,11 @@ def _counts(series: Series, part: NodePart, *, simulated: bool) -> bool:
     if simulated != (series.fidelity == SIMULATED):
         return False
     return not series.scope.startswith("gpu_") or series.device in part.devices
+
+
+def _without_figures(row: Row) -> Row:
+    """Return the row of a meter that several engines' work is in: none of it can be told apart as this trial's."""
+    return {k: None if k in FIGURES else v for k, v in row.items()} | {"reasons": [*row["reasons"], SHARED]}
 
 
 def _starts(manifest: TrialManifest, name: str) -> dict[str, int]:
