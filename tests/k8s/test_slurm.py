@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ exec "$@"
 """
 
 
+@pytest.fixture
+def ray_folder():
+    """A folder for Ray's sockets, whose paths must be short."""
+    with tempfile.TemporaryDirectory(prefix="jm-", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
 def script(folder, *arguments, **variables):
     (folder / "bin").mkdir()
     for name, text in (("srun", SRUN), ("scontrol", f"#!/bin/sh\necho {socket.gethostname()}\n")):
@@ -33,7 +41,6 @@ def script(folder, *arguments, **variables):
         "PATH": f"{folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "SLURM_JOB_ID": str(os.getpid()),
         "SLURM_JOB_NODELIST": "here",
-        "RAY_TMPDIR": str(folder),
         **variables,
     }
     return subprocess.run(
@@ -54,14 +61,16 @@ def test_it_says_what_it_needs(tmp_path):
 
 
 @pytest.mark.engine
-def test_the_job_ends_as_its_sweep_does(tmp_path):
+def test_the_job_ends_as_its_sweep_does(tmp_path, ray_folder):
     home = os.environ.get("JOULEMARK_TEST_HOME") or Path.home() / ".cache" / "joulemark-tests"
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     warehouse = tmp_path / "records"
-    done = script(tmp_path, "sweep.yaml", JOULEMARK_WAREHOUSE=str(warehouse), JOULEMARK_HOME=str(home))
+    done = script(
+        tmp_path, "sweep.yaml", JOULEMARK_WAREHOUSE=str(warehouse), JOULEMARK_HOME=str(home), RAY_TMPDIR=ray_folder
+    )
     trials = list((warehouse / "trials").glob("*.json"))
     assert trials, done.stderr
     assert done.returncode in (0, 1), done.stderr
     assert "tiny-dense" in done.stdout
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
+    left = subprocess.run(["pgrep", "-f", ray_folder], capture_output=True, text=True, check=False)
     assert left.stdout == ""
