@@ -35,11 +35,15 @@ class Machine:
 
         ``say`` is told of the wait again and again, and ends it by raising.
         """
-        while self._held is None:
-            self._held = self._bound()
-            if self._held is None:
-                say(f"waiting for {self.holder()}, which measures on this machine")
-                time.sleep(POLL_S)
+        if self._held is not None:
+            return
+        who = ""
+        while (claim := self._bound()) is None:
+            # Asked once: nobody takes the questions off the holder's queue.
+            who = who or self.holder()
+            say(f"waiting for {who}, which measures on this machine")
+            time.sleep(POLL_S)
+        self._held = claim
 
     def release(self) -> None:
         """Leave the machine to others; nothing where it was not held."""
