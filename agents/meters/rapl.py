@@ -6,14 +6,20 @@ own scope and nothing is added here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from joulemark.agents.meters.cpu_watts import CPUINFO, cpu_facts
 from joulemark.agents.meters.meter import Channel, Reading
 from joulemark.agents.meters.register import Register, microjoules
 from joulemark.warehouse.errors import MeterError
 
 POWERCAP = Path("/sys/class/powercap")
+DIE = re.compile(r"(package-\d+)-die-\d+")
+ONE_PER_PACKAGE = frozenset({"AuthenticAMD", "HygonGenuine"})
+"""Makers whose register is the package's, whichever die shows it: some kernels (6.9, 6.10) have a zone for each."""
 
 
 @dataclass
@@ -45,7 +51,7 @@ class RaplMeter:
     zones: list[Zone] = field(default_factory=list)
 
     @classmethod
-    def found(cls, root: Path = POWERCAP) -> RaplMeter | None:
+    def found(cls, root: Path = POWERCAP, cpuinfo: Path = CPUINFO) -> RaplMeter | None:
         """Return the meter, or None where the machine has no RAPL.
 
         Raises MeterError where it has, and the counters may not be read, or a zone is none.
@@ -62,6 +68,8 @@ class RaplMeter:
                 f"{zones[0].path}/energy_uj may only be read by root; permit it with: "
                 f"sudo chmod -R a+r {root}/intel-rapl*"
             ) from error
+        if cpu_facts(cpuinfo.read_text()).get("vendor_id") in ONE_PER_PACKAGE:
+            zones = list(_once_per_package(zones))
         return cls(root, zones=zones)
 
     @property
@@ -81,6 +89,18 @@ class RaplMeter:
             "range_uj": {device: r.range_uj for device, r in registers.items()},
             "most_w": {device: r.most_w for device, r in registers.items()},
         }
+
+
+def _once_per_package(zones: Iterable[Zone]) -> Iterator[Zone]:
+    """Yield of each package's dies the first, under the package's name."""
+    seen = set()
+    for zone in zones:
+        die = DIE.fullmatch(zone.channel.device)
+        if die is None:
+            yield zone
+        elif die[1] not in seen:
+            seen.add(die[1])
+            yield replace(zone, channel=replace(zone.channel, device=die[1]))
 
 
 def _zone(path: Path) -> Zone:
