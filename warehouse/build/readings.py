@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from joulemark.warehouse.build.curve import Curve, counter_curve, power_curve
-from joulemark.warehouse.build.segments import Run, Segment, Segments
+from joulemark.warehouse.build.segments import Run, Segment, Segments, ascending
 from joulemark.warehouse.errors import Vanished
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.units import US_PER_S
@@ -87,13 +87,24 @@ class PowerReader:
     """First and last instant [us] of segments, where they are known already."""
     warnings: list[str] = field(default_factory=list)
 
-    def read(self, node: str, start_us: int, end_us: int, values: Sequence[str] = VALUES) -> list[Series]:
-        """Return the node's series that have readings in the interval or on both sides of it."""
+    def read(
+        self,
+        node: str,
+        start_us: int,
+        end_us: int,
+        *,
+        devices: Collection[str] | None = None,
+        values: Sequence[str] = VALUES,
+    ) -> list[Series]:
+        """Return the node's series that have readings in the interval or on both sides of it.
+
+        Only of these ``devices`` (default: all), and only with these ``values``.
+        """
         low, high = start_us - MARGIN_US, end_us + MARGIN_US
         found: defaultdict[tuple[str, str, str], list[Piece]] = defaultdict(list)
         for name in self._segments(node, low, high):
-            for run, piece in self._pieces(name, low, high, values):
-                found[run.meter, run.device, run.scope].append((run, piece))
+            for run, piece in self._pieces(name, low, high, devices, values):
+                found[run.words[:3]].append((run, piece))
         series = (_series(found[key]) for key in sorted(found))
         return [s for s in series if s.touches(start_us, end_us)]
 
@@ -122,11 +133,14 @@ class PowerReader:
                 raise Vanished(f"{name} is gone") from error
         return self.spans[name]
 
-    def _pieces(self, name: str, low: int, high: int, values: Sequence[str]) -> list[Piece]:
+    def _pieces(
+        self, name: str, low: int, high: int, devices: Collection[str] | None, values: Sequence[str]
+    ) -> list[Piece]:
         """Return the part of each run of a segment that lies in the interval; none of one that cannot be read."""
         try:
             segment = self._decoded[name]
-            return [(run, piece) for run in segment.runs if len((piece := _cut(segment, run, low, high, values))[0])]
+            runs = [r for r in segment.runs if devices is None or r.words.device in devices]
+            return [(run, piece) for run in runs if len((piece := _cut(segment, run, low, high, values))[0])]
         except FileNotFoundError as error:
             raise Vanished(f"{name} is gone") from error
         except (OSError, pa.ArrowException) as error:
@@ -152,7 +166,7 @@ def _footer_span(metadata: pq.FileMetaData) -> tuple[int, int]:
 def _cut(segment: Segment, run: Run, low: int, high: int, values: Sequence[str]) -> Columns:
     """Return instants of the run that lie in the interval, then flags and values for each of ``VALUES``."""
     t_us = segment.t_us[run.begin : run.end]
-    if not ascending(t_us):
+    if not run.ascending:
         rows = run.begin + np.flatnonzero((t_us >= low) & (t_us <= high))
         places: slice | NDArray[np.int64] = rows[np.argsort(segment.t_us[rows], kind="stable")]
     else:
@@ -165,11 +179,6 @@ def _cut(segment: Segment, run: Run, low: int, high: int, values: Sequence[str])
     return columns
 
 
-def ascending(t_us: NDArray[np.int64]) -> bool:
-    """Return whether each instant is after the one before."""
-    return bool((t_us[1:] > t_us[:-1]).all())
-
-
 def _nothing(count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return np.broadcast_to(np.int64(0), count), np.broadcast_to(np.False_, count)
 
@@ -179,11 +188,11 @@ def _series(pieces: list[Piece]) -> Series:
     run, columns = pieces[0]
     if len(pieces) > 1:
         columns = [np.concatenate(c) for c in zip(*(c for _, c in pieces), strict=True)]
-    if not ascending(columns[0]):
+    if not run.ascending or (len(pieces) > 1 and not ascending(columns[0])):
         _, order = np.unique(columns[0], return_index=True)
         columns = [c[order] for c in columns]
     t_us, has_energy, energy_uj, has_power, power_mw = columns
-    return Series(run.meter, run.device, run.scope, run.fidelity, t_us, power_mw, has_power, energy_uj, has_energy)
+    return Series(*run.words, t_us, power_mw, has_power, energy_uj, has_energy)
 
 
 def _those(

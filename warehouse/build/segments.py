@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,6 @@ from numpy.typing import NDArray
 
 from joulemark.warehouse.store.location import Warehouse
 
-KEYS = ("meter", "device", "scope")
-WORDS = (*KEYS, "fidelity")
 HELD_BYTES = 128 << 20
 """Decoded segments that are held at a time: trials that follow each other on a node read the same."""
 
@@ -23,16 +22,26 @@ Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Run:
-    """Rows ``begin`` to ``end`` of a segment: readings of one meter for one device and scope."""
+class Words(NamedTuple):
+    """What a reading is of."""
 
     meter: str
     device: str
     scope: str
     fidelity: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """Rows ``begin`` to ``end`` of a segment, with the same words.
+
+    ``ascending`` says whether each was taken after the one before.
+    """
+
+    words: Words
     begin: int
     end: int
+    ascending: bool
 
 
 @dataclass
@@ -61,13 +70,34 @@ class Segment:
 
 def decode(warehouse: Warehouse, name: str) -> Segment:
     """Read a segment. Raises OSError or ArrowException where it cannot be read."""
+    metadata: pq.FileMetaData | None = None
 
-    def column(name_of: str) -> pa.ChunkedArray:
-        return _read(warehouse, name, [name_of])[name_of]
+    def read(columns: Sequence[str]) -> pa.Table:
+        with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
+            words = [c for c in columns if c in Words._fields]
+            file = pq.ParquetFile(source, metadata=metadata, read_dictionary=words)
+            return file.read(columns=list(columns), use_threads=False)
 
-    table = _read(warehouse, name, [*WORDS, "t"])
+    with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
+        metadata = pq.read_metadata(source)
+    same = _same_everywhere(metadata)
+    table = read([*(w for w in Words._fields if w not in same), "t"])
     t_us = np.asarray(table["t"].cast(pa.int64()).to_numpy(), dtype=np.int64)
-    return Segment(tuple(_runs(table)), t_us, column)
+    runs = tuple(_runs(table.drop_columns("t"), same, t_us))
+    return Segment(runs, t_us, lambda column: read([column])[column])
+
+
+def _same_everywhere(metadata: pq.FileMetaData) -> dict[str, str]:
+    """Return the words that are the same in all rows, as the footer says: these columns need not be decoded."""
+    names = metadata.schema.to_arrow_schema().names
+    found = {}
+    for word in Words._fields:
+        index = names.index(word)
+        groups = [metadata.row_group(i).column(index).statistics for i in range(metadata.num_row_groups)]
+        values = {v for s in groups if s is not None and s.has_min_max and not s.null_count for v in (s.min, s.max)}
+        if len(values) == 1 and all(s is not None and s.has_min_max and not s.null_count for s in groups):
+            found[word] = values.pop()
+    return found
 
 
 @dataclass
@@ -87,28 +117,30 @@ class Segments:
         return self._held[name]
 
 
-def _read(warehouse: Warehouse, name: str, columns: Sequence[str]) -> pa.Table:
-    with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
-        file = pq.ParquetFile(source, read_dictionary=[c for c in columns if c in WORDS])
-        return file.read(columns=list(columns), use_threads=False)
+def ascending(t_us: Numbers) -> bool:
+    """Return whether each instant is after the one before."""
+    return bool((t_us[1:] > t_us[:-1]).all())
 
 
-def _runs(table: pa.Table) -> list[Run]:
-    """Return the stretches of rows with the same words; rows that are not sorted make many."""
-    if not table.num_rows:
-        return []
-    words = table.select(WORDS).unify_dictionaries()
-    indices = [_indices(words[c]) for c in WORDS]
-    new = np.zeros(table.num_rows, dtype=np.bool_)
-    new[0] = True
-    for column in indices:
-        new[1:] |= column[1:] != column[:-1]
-    begins = np.flatnonzero(new)
-    ends = [*begins[1:].tolist(), table.num_rows]
-    names = [words[c].chunk(0).dictionary.to_pylist() for c in WORDS]
-    at_begin = ([n[i] for i in column[begins]] for n, column in zip(names, indices, strict=True))
-    return [Run(*columns) for columns in zip(*at_begin, begins.tolist(), ends, strict=True)]
+def _runs(words: pa.Table, same: Mapping[str, str], t_us: Numbers) -> Iterator[Run]:
+    """Yield the stretches of rows with the same words; rows that are not sorted make many."""
+    starts = list(_stretches(words, same)) if words.num_columns else [(0, Words(**same))] if len(t_us) else []
+    starts = [s for i, s in enumerate(starts) if not i or s[1] != starts[i - 1][1]]
+    for (begin, these), end in zip(starts, [*(at for at, _ in starts[1:]), len(t_us)], strict=True):
+        yield Run(these, begin, end, ascending(t_us[begin:end]))
 
 
-def _indices(column: pa.ChunkedArray) -> NDArray[np.int32]:
-    return np.concatenate([c.indices.to_numpy() for c in column.chunks])
+def _stretches(words: pa.Table, same: Mapping[str, str]) -> Iterator[tuple[int, Words]]:
+    """Yield where other words begin, and which; every batch of rows begins anew."""
+    at = 0
+    for batch in words.to_batches():
+        indices = [column.indices.to_numpy() for column in batch.columns]
+        new = np.zeros(len(batch), dtype=np.bool_)
+        new[0] = True
+        for column in indices:
+            new[1:] |= column[1:] != column[:-1]
+        names = [column.dictionary.to_pylist() for column in batch.columns]
+        for row in np.flatnonzero(new).tolist():
+            own = {w: n[i[row]] for w, n, i in zip(words.column_names, names, indices, strict=True)}
+            yield at + row, Words(**same, **own)
+        at += len(batch)

@@ -90,7 +90,8 @@ def _curves(components: list[Row], parts: dict[str, NodePart], reader: PowerRead
         window = _window(part)
         chosen = [c for c in components if c["node"] == node]
         values = sorted({v for c in chosen for v in VALUES[c["method"]]})
-        found = reader.read(node, window.start_us, window.end_us, values)
+        devices = {c["device"] for c in chosen}
+        found = reader.read(node, window.start_us, window.end_us, devices=devices, values=values)
         series = {(s.meter, s.device, s.scope): s for s in found}
         for c in chosen:
             one = series[c["meter"], c["device"], c["scope"]]
