@@ -20,6 +20,7 @@ from joulemark.warehouse.build.cell_statistics import statistics_rows
 from joulemark.warehouse.build.clocks import Clocks
 from joulemark.warehouse.build.figures import figure_tables
 from joulemark.warehouse.build.merge import merge, sweep_out, without
+from joulemark.warehouse.build.meter_updates import MeterUpdates
 from joulemark.warehouse.build.part import part
 from joulemark.warehouse.build.readings import PowerReader
 from joulemark.warehouse.build.renewal import renewed_trials
@@ -85,7 +86,8 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
     reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
     clocks = Clocks.read(warehouse, snapshot.files["clocks"])
     energies, figures, shares = (_missing(snapshot, group, wanted) for group in (ENERGY, FIGURES, SHARES))
-    snapshot = _energies(snapshot, energies, reader, clocks)
+    updates = MeterUpdates.read(warehouse, snapshot.files["nodes"] if energies else ())
+    snapshot = _energies(snapshot, energies, reader, clocks, updates)
     for trials in _batches(figures):
         snapshot = _derived(snapshot, trials, _figures)
     for trials in _batches(shares):
@@ -98,7 +100,7 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
         sweep_out(snapshot)
     elif wanted:
         snapshot = part(snapshot, [snapshot.manifest(t) for t in wanted])
-    warnings = (*snapshot.warnings, *reader.warnings, *clocks.warnings)
+    warnings = (*snapshot.warnings, *reader.warnings, *clocks.warnings, *updates.warnings)
     return BuildReport(len(energies), len(shares), statistics, warnings, replace(snapshot, warnings=warnings))
 
 
@@ -124,11 +126,13 @@ def _batches(trials: Iterable[str]) -> Iterator[list[str]]:
         yield waiting[i : i + AT_ONCE]
 
 
-def _energies(snapshot: Snapshot, trials: list[str], reader: PowerReader, clocks: Clocks) -> Snapshot:
+def _energies(
+    snapshot: Snapshot, trials: list[str], reader: PowerReader, clocks: Clocks, updates: MeterUpdates
+) -> Snapshot:
     schema = DATASETS[ENERGY].arrow
     for names in _batches(trials):
         manifests = [snapshot.manifest(t) for t in names]
-        rows = [row for m in manifests for row in trial_energy_rows(m, reader, clocks)]
+        rows = [row for m in manifests for row in trial_energy_rows(m, reader, clocks, updates)]
         table = pa.Table.from_pylist(rows, schema=schema)
         snapshot = _write(snapshot, ENERGY, manifests, {ENERGY: table})
     return snapshot
