@@ -24,6 +24,7 @@ from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.home import joulemark_home
 from joulemark.agents.http import free_port
 from joulemark.agents.locks import exclusive
+from joulemark.agents.machine import Machine
 from joulemark.agents.models import prepare_model
 from joulemark.agents.node_facts import node_facts, node_row
 from joulemark.agents.orders import (
@@ -80,6 +81,7 @@ class NodeAgent:
         self.limits = PowerLimits(self.folder / "limits", self.clock.boot)
         self._limit_warnings = self.limits.restore()
         self._memory = GpuMemory()
+        self._machine = Machine()
         self._keys: list[str] = []
         self.power = PowerTrace.start(config, self.folder, self.warehouse)
         self._doing = AgentProgress("idle")
@@ -136,6 +138,7 @@ class NodeAgent:
 
     def _bring_up(self, order: StartOrder) -> EngineRecord:
         deployment = order.deployment
+        self._machine.claim(self._say)
         if deployment.engine.name == Endpoint.name:
             return self._reach(order)
         interpreter, model_path = self._prepare(deployment)
@@ -199,16 +202,20 @@ class NodeAgent:
             self._doing = AgentProgress("idle")
 
     def stop_engine(self) -> None:
-        """End the engine, if one runs, keep its log in the warehouse, put power limits back."""
+        """End the engine, if one runs, keep its log in the warehouse, put power limits back, leave the machine."""
         host, self._host = self._host, None
         self._highest_rates.clear()
-        if host is None:
+        try:
+            if host is not None:
+                self._stop(host)
             self._unlimit()
-            return
+        finally:
+            self._machine.release()
+
+    def _stop(self, host: Serving) -> None:
         self._doing = AgentProgress(f"stopping {host.engine.name}")
         self.power.sampler.watch()
         host.stop()
-        self._unlimit()
         self._keep_logs()
         self._doing = AgentProgress("idle")
 
