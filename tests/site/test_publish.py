@@ -195,6 +195,12 @@ def test_history_says_what_changed_and_why(no_assets, tmp_path):
     assert "5 valid trials instead of 3" in changes["tiny-dense q8_0 llamacpp cpu"]["why"]
     assert "other rows came or went" in changes["tiny-dense q4_0 llamacpp cpu"]["why"]
     assert any(c["what"] == "new" for c in record["history"][1]["changes"])
+    # A trial that failed is an event in which no row changed.
+    add_trial(warehouse, Spec(outcome="failed", failure_class="engine_died", error="x", attempt=1), 40)
+    published(warehouse, folder, no_assets)
+    text = (folder / "history.html").read_text()
+    assert "No row changed" in text
+    assert text.count("first publication") == 1
     # The same from another folder.
     elsewhere = published(warehouse, tmp_path / "elsewhere", no_assets, previous=folder)
     assert files(elsewhere) == files(folder)

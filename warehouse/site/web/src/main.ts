@@ -24,7 +24,7 @@ function start(): void {
   const core = now<Core>("core");
   const model = new Model(core, rowsOf(core.rows));
   const base = defaults(core.prices);
-  let state = read(location.hash, base);
+  let state = read(location.hash, base, core.about.attempts);
   let shown: Shown | undefined;
   let drawn = "";
 
@@ -40,7 +40,6 @@ function start(): void {
   const draw = () => {
     show(state.view);
     showControls(state);
-    (need("metric") as HTMLSelectElement).value = state.metric;
     (need("best") as HTMLInputElement).checked = state.best;
     const search = need("search") as HTMLInputElement;
     if (search !== document.activeElement) search.value = state.search;
@@ -67,7 +66,6 @@ function start(): void {
   });
   header(core);
   makeControls(model, () => state, change);
-  need("metric").addEventListener("change", (event) => change({ metric: (event.target as HTMLSelectElement).value as State["metric"] }));
   need("best").addEventListener("change", (event) => change({ best: (event.target as HTMLInputElement).checked }));
   need("search").addEventListener("input", (event) => change({ search: (event.target as HTMLInputElement).value }));
   need("reset").addEventListener("click", () => change({ ...base, view: state.view }));
@@ -83,7 +81,7 @@ function start(): void {
     navigator.clipboard.writeText(location.href).then(() => said("copied"), () => said("copy it from the address bar"));
   });
   addEventListener("hashchange", () => {
-    state = read(location.hash, base);
+    state = read(location.hash, base, core.about.attempts);
     draw();
   });
   // A print has all rows, not the first of them.

@@ -3,6 +3,7 @@
 import type { Column, Line } from "./columns";
 import { el, need } from "./dom";
 import { count } from "./format";
+import { measure } from "./measures";
 import type { Group, Model, Shown } from "./model";
 import { MOST_COMPARED, type State } from "./state";
 
@@ -79,7 +80,7 @@ function summary(shown: Shown, state: State): string {
   const over = shown.overLimits ? `; ${count(shown.overLimits, "row")} over your latency limits or without that figure` : "";
   const how = shown.published
     ? "Ranks are the published ones (Holm's test)."
-    : `Ranks under your assumptions, by ${state.metric === "energy" ? "energy per token" : "cost"}: intervals that do not overlap, not corrected for the number of comparisons.`;
+    : `Ranks under your assumptions, by ${measure(state.metric).title}: intervals that do not overlap, not corrected for the number of comparisons.`;
   return `${count(shown.count, "row")}${over}. ${how}`;
 }
 
