@@ -250,21 +250,24 @@ def test_simulated_rows_look_it(tab, warehouse, built, tmp_path):
     assert "simulated" in row.inner_text()
 
 
-def test_print_has_every_row(tab, address):
-    tab.go(f"{address}/index.html")
+def test_print_has_every_row_and_the_assumptions_on_white_paper(tab, address):
+    tab.page.emulate_media(color_scheme="dark")
+    tab.go(f"{address}/index.html#pue=1.7&f.boundary=cpu")
     tab.page.emulate_media(media="print")
     assert tab.page.locator("#controls .panel").first.is_hidden()
     assert tab.page.locator("#groups table").first.is_visible()
+    assert "PUE 1.7; utilisation 1; only boundary cpu" in tab.page.locator("#given").inner_text()
+    assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1360, 390])
+@pytest.mark.parametrize(("theme", "width"), [("dark", 1360), ("light", 390)])
 def test_nothing_is_cut_off(tab, address, theme, width):
     tab.page.set_viewport_size({"width": width, "height": 844})
     tab.page.emulate_media(color_scheme=theme)
     for view in VIEWS:
         tab.go(f"{address}/index.html#view={view}")
-        tab.page.wait_for_timeout(300)
+        tab.loaded()
+        tab.page.locator(f"[data-part={view}] :is(svg, table, p)").first.wait_for()
         wide = tab.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{view} is {wide} px wider than the screen"
     background = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")

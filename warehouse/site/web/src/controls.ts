@@ -78,8 +78,12 @@ function attemptsFrom(model: Model, change: Change): HTMLElement | null {
   const sources = model.core.about.attempts;
   if (!sources.length) return null;
   const select = el("select", { id: "a-attemptsFrom", change: () => change({ attemptsFrom: select.value }) });
-  select.append(el("option", { value: "" }, "the number above"), ...sources.map((name) => el("option", { value: name }, name === "slo" ? "requests within the limits" : `scores in ${name}`)));
+  select.append(el("option", { value: "" }, "the number above"), ...sources.map((name) => el("option", { value: name }, sourceTitle(name))));
   return el("div", { class: "field", "data-field": "attemptsFrom" }, el("label", { for: select.id }, "attempts from"), select);
+}
+
+function sourceTitle(name: string): string {
+  return name === "slo" ? "requests within the limits" : `scores in ${name}`;
 }
 
 function known(model: Model): Column[] {
@@ -210,6 +214,23 @@ export function showControls(state: State): void {
     const chosen = state.filters[part.dataset["name"] as Filter]?.length ?? 0;
     part.querySelector(".chosen")!.textContent = chosen ? ` (${chosen})` : "";
   }
+  const filters = Object.keys(state.filters).length;
+  need("filters-count").textContent = filters ? ` (${filters})` : "";
+}
+
+/** The assumptions in words, for a print, which has no fields. */
+export function told(state: State, base: State, currency: string): string {
+  const parts = fields(currency)
+    .filter(({ name }) => state[name] !== null && (name === "pue" || name === "price" || name === "utilisation" || state[name] !== base[name]))
+    .map(({ name, label }) => `${label} ${state[name]}`);
+  for (const [name, price] of Object.entries(state.gpuHours)) parts.push(`${name} ${price} ${currency} per hour`);
+  for (const [name, most] of Object.entries(state.limits)) parts.push(`${TITLES[name] ?? name} at most ${most} ms`);
+  if (state.attemptsFrom) parts.push(`attempts from ${sourceTitle(state.attemptsFrom)}`);
+  if (state.includesPower) parts.push("the GPU-hour includes electricity");
+  for (const [name, values] of Object.entries(state.filters)) parts.push(`only ${TITLES[name] ?? name} ${values.join(" or ")}`);
+  if (state.search) parts.push(`only what has "${state.search}" in it`);
+  if (state.best) parts.push("only the best configuration of each model");
+  return `Assumptions: ${parts.join("; ")}.`;
 }
 
 function text(value: number | undefined): string {

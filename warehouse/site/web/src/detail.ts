@@ -62,7 +62,9 @@ export function fileOf(kind: string, name: string, core: Core): string {
 export async function drawCell(model: Model, state: State): Promise<void> {
   const place = need("cell");
   place.replaceChildren(el("p", { role: "status" }, "loading …"));
+  place.dataset["wanted"] = state.cell;
   const cell = await load<Cell>(`cell:${state.cell}`, fileOf("cells", state.cell, model.core));
+  if (place.dataset["wanted"] !== state.cell) return; // the visitor has gone on
   const rows = model.rows.filter((row) => row.cell === cell.cell);
   const { words } = model.core;
   const name = rows[0] ? `${rows[0].model} ${rows[0].quantization} on ${rows[0].engine}, ${rows[0].accelerator}` : cell.cell;
@@ -95,7 +97,9 @@ function trialRows(trial: Trial, words: Core["words"]): Child[][] {
 export async function drawTrial(model: Model, state: State): Promise<void> {
   const place = need("trial");
   place.replaceChildren(el("p", { role: "status" }, "loading …"));
+  place.dataset["wanted"] = state.trial;
   const found = await load<TrialDocument>(`trial:${state.trial}`, fileOf("trials", state.trial, model.core));
+  if (place.dataset["wanted"] !== state.trial) return; // the visitor has gone on
   const { manifest } = found;
   const { words } = model.core;
   const chart = el("div", { class: "chart", id: "traces" });

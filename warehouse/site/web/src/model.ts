@@ -20,6 +20,8 @@ export interface Group {
 export interface Shown {
   groups: Group[];
   count: number;
+  /** rows in all, before filters */
+  of: number;
   overLimits: number;
   published: boolean;
   columns: Column[];
@@ -88,6 +90,7 @@ export class Model {
     return {
       groups: [...groups.values()].sort((a, b) => a.id - b.id),
       count: kept.length,
+      of: this.rows.length,
       overLimits,
       published: published(state.metric, state, state.limits),
       columns: known.filter((c) => must.has(c.id) || (c.first ?? false) !== extra.has(c.id)),

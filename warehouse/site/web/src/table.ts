@@ -81,7 +81,8 @@ function summary(shown: Shown, state: State): string {
   const how = shown.published
     ? "Ranks are the published ones (Holm's test)."
     : `Ranks under your assumptions, by ${measure(state.metric).title}: intervals that do not overlap, not corrected for the number of comparisons.`;
-  return `${count(shown.count, "row")}${over}. ${how}`;
+  const some = shown.count === shown.of ? "" : ` of ${shown.of}`;
+  return `${count(shown.count, "row")}${some}${over}. ${how}`;
 }
 
 function section(group: Group): Section {
