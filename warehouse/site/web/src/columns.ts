@@ -120,9 +120,9 @@ export function columns(scene: Scene): Column[] {
     {
       id: "measured",
       title: "measured",
-      meaning: "boundary (what the energy contains) and fidelity (how the number arises)",
+      meaning: "boundary (what the energy contains), fidelity (how the number arises) and grade (how much measuring is behind it)",
       first: true,
-      value: ({ row }) => `${row.boundary}, ${row.fidelity}`,
+      value: ({ row }) => `${row.boundary}, ${row.fidelity}, ${row.grade}`,
       show: ({ row }) =>
         el(
           "span",
@@ -130,9 +130,10 @@ export function columns(scene: Scene): Column[] {
           word(row.boundary, scene.words["boundaries"]?.[row.boundary]),
           " ",
           word(row.fidelity, scene.words["fidelities"]?.[row.fidelity], row.simulated ? "tag alarm" : "word"),
+          el("small", { class: "under" }, word(row.grade, scene.words["grades"]?.[row.grade])),
         ),
     },
-    { ...factor("grade", "grade", "how much measuring is behind the row", true), show: ({ row }) => word(row.grade, scene.words["grades"]?.[row.grade]) },
+    { ...factor("grade", "grade", "how much measuring is behind the row"), show: ({ row }) => word(row.grade, scene.words["grades"]?.[row.grade]) },
     figure("tokens_per_joule", "tokens/J", "output tokens per joule", (l) => l.figures.perJ),
     figure("tokens_per_s", "tokens/s", "output tokens per second, at your utilisation", (l) => l.figures.rate, true),
     figure("mean_w", "W", "mean power in the boundary, at your utilisation", (l) => l.figures.watts, true),
@@ -188,8 +189,8 @@ function energy(line: Line, scene: Scene): Child {
   const { j, jLow, jHigh } = line.figures;
   if (j === null) return word("–", "the loaded idle power was not measured");
   if (jLow === null || jHigh === null)
-    return el("span", {}, short(j), " ", word("one trial", "one trial has no interval", "interval"));
-  return el("span", {}, short(j), " ", el("span", { class: "interval" }, `[${short(jLow)}, ${short(jHigh)}]`), bar(line, scene));
+    return el("span", {}, short(j), " ", word("one trial", "one trial has no interval", "interval under"));
+  return el("span", {}, short(j), " ", el("span", { class: "interval under" }, `[${short(jLow)}, ${short(jHigh)}]`), bar(line, scene));
 }
 
 /** A small bar that shows the interval between the lowest and the highest of the group, on a logarithmic scale. */

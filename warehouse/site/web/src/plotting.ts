@@ -92,7 +92,7 @@ function pareto(model: Model, shown: Shown, id: number, state: State, change: Ch
   const drawing = points.length ? globalThis.joulemarkPlots!.pareto(points, state.x.replaceAll("_", " "), what) : null;
   return figure(
     `Efficiency against latency: ${group.boundary}, ${group.fidelity}, ${group.task}`,
-    `${by.more ? "Higher" : "Lower"} and further left is better. The line joins the rows that no other row beats in both.`,
+    `${by.more ? "Higher" : "Lower"} and further left is better. The line joins the rows that no other row beats in both: ${points.filter((p) => p.front).length} of ${points.length}.`,
     drawing,
     table,
     el("p", {}, el("label", { for: `x-${id}` }, "latency "), select),

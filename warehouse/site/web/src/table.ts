@@ -121,7 +121,7 @@ function head(group: Group, columns: Column[], state: State, change: Change): HT
     const button = el("button", { id: `sort-${group.id}-${column.id}`, title: column.meaning, click }, column.title, on ? (state.descending ? " ↓" : " ↑") : "");
     return el("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": sorted }, button);
   });
-  return el("thead", {}, el("tr", {}, ...cells, el("th", { scope: "col" }, "compare")));
+  return el("thead", {}, el("tr", {}, el("th", { scope: "col" }, el("span", { class: "unseen" }, "compare")), ...cells));
 }
 
 function body(lines: Line[], columns: Column[], state: State, change: Change): HTMLElement {
@@ -133,7 +133,7 @@ function body(lines: Line[], columns: Column[], state: State, change: Change): H
       if (column.id !== "model") return el("td", attributes, shown);
       return el("th", { ...attributes, scope: "row" }, el("a", { href: `#view=cell&cell=${encodeURIComponent(line.row.cell)}` }, shown));
     });
-    return el("tr", { "data-key": line.row.key, class: line.row.simulated ? "simulated" : null }, ...cells, picker(line, state, change));
+    return el("tr", { "data-key": line.row.key, class: line.row.simulated ? "simulated" : null }, picker(line, state, change), ...cells);
   });
   return el("tbody", {}, ...rows);
 }
