@@ -130,6 +130,7 @@ export function columns(scene: Scene): Column[] {
           word(row.boundary, scene.words["boundaries"]?.[row.boundary]),
           " ",
           word(row.fidelity, scene.words["fidelities"]?.[row.fidelity], row.simulated ? "tag alarm" : "word"),
+          " ",
           el("small", { class: "under" }, word(row.grade, scene.words["grades"]?.[row.grade])),
         ),
     },
