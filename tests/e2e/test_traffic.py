@@ -18,8 +18,8 @@ pytestmark = pytest.mark.engine
 KINDS = {
     "even": "{rate: 20, arrivals: constant}",
     "bursts": "{rate: 20, burstiness: 0.5, prefix: {tokens: 16, groups: 2}}",
-    "ramp": "{ramp: {from: 5, to: 40, over: 4s}, input_tokens: {distribution: uniform, min: 8, max: 40}}",
-    "steps": "{steps: [{rate: 5, for: 2s}, {rate: 30, for: 2s}]}",
+    "ramp": "{ramp: {from: 5, to: 40, over: 3s}, input_tokens: {distribution: uniform, min: 8, max: 40}}",
+    "steps": "{steps: [{rate: 5, for: 1500ms}, {rate: 30, for: 1500ms}]}",
     "trace": "{trace: {file: azure.csv, speed: 2, max_input_tokens: 40}, load: {percentile: 50}, "
     "input_tokens: null, output_tokens: null}",
     "fraction": "{load: {fraction: 0.5}, max_in_flight: 4}",
@@ -37,7 +37,7 @@ matrix:
   workload:
 {kinds}
 workload: {{input_tokens: 32, output_tokens: 16, seed: 1}}
-measure: {{repeats: 1, warmup: 1s, window: 3s}}
+measure: {{repeats: 1, warmup: 1s, window: 2s}}
 """
 OWN = ["Why is the sky blue?", "Count to ten.", "Once upon a time"]
 
@@ -105,7 +105,7 @@ def test_even_arrivals_are_even(measured):
 def test_rates_that_change_do(measured):
     for kind in ("ramp", "steps"):
         _, rows = measured[kind]
-        early = sum(t < 2 for t in due_s(rows))
+        early = sum(t < 1.5 for t in due_s(rows))
         assert len(rows) - early > 1.5 * early > 0
     assert {8 <= r["asked_input_tokens"] <= 40 for r in measured["ramp"][1]} == {True}
 
