@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from joulemark.agents.engines.serving import Serving
 from joulemark.agents.engines.start_time import start_timeout_s
 from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.http import free_port
+from joulemark.agents.machine import Machine
 from joulemark.agents.models import prepare_model
 from joulemark.agents.orders import (
     AgentConfig,
@@ -67,6 +69,22 @@ class NodeThings:
     pids: dict[int, int] = field(default_factory=dict)
     """The engine's process by lane."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    machine: Machine = field(default_factory=Machine)
+    _claiming: threading.Lock = field(default_factory=threading.Lock)
+    _claimed: set[int] = field(default_factory=set)
+
+    def claim(self, lane: int, say: Callable[[str], None]) -> None:
+        """Hold the machine for a lane; the first one waits while another process does."""
+        with self._claiming:
+            self.machine.claim(say)
+            self._claimed.add(lane)
+
+    def leave(self, lane: int) -> None:
+        """Leave the machine to others once no lane holds it."""
+        with self._claiming:
+            self._claimed.discard(lane)
+            if not self._claimed:
+                self.machine.release()
 
     def watch(self, lane: int, pid: int | None) -> None:
         """Have the sampler take a lane's engine for ours, and no other process that the lane had before."""
@@ -124,6 +142,7 @@ class Lane:
 
     def _bring_up(self, order: StartOrder) -> EngineRecord:
         deployment = order.deployment
+        self.things.claim(self.number, self._say)
         if deployment.engine.name == Endpoint.name:
             return self._reach(order)
         interpreter, model_path = self._prepare(deployment)
@@ -193,16 +212,20 @@ class Lane:
             self.doing = AgentProgress("idle")
 
     def stop(self) -> None:
-        """End the engine, if one runs, keep its log in the warehouse, put power limits back."""
+        """End the engine, if one runs, keep its log in the warehouse, put power limits back, leave the machine."""
         host, self._host = self._host, None
         self._highest_rates.clear()
-        if host is None:
+        try:
+            if host is not None:
+                self._stop(host)
             self._unlimit()
-            return
+        finally:
+            self.things.leave(self.number)
+
+    def _stop(self, host: Serving) -> None:
         self.doing = AgentProgress(f"stopping {host.engine.name}")
         self.things.watch(self.number, None)
         host.stop()
-        self._unlimit()
         self._keep_log(host.record)
         self.doing = AgentProgress("idle")
 

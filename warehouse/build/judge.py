@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from joulemark.warehouse.build.build import build
 from joulemark.warehouse.build.clocks import Clocks
+from joulemark.warehouse.build.meter_updates import MeterUpdates
 from joulemark.warehouse.build.readings import MARGIN_US, PowerReader
 from joulemark.warehouse.build.trial_energy import trial_energy_rows
 from joulemark.warehouse.errors import JoulemarkError
@@ -40,6 +41,7 @@ class Judge:
     _connection: duckdb.DuckDBPyConnection = field(default_factory=lambda: duckdb.connect(":memory:"))
     _recent: defaultdict[str, deque[Trace]] = field(default_factory=lambda: defaultdict(deque))
     """By node: the latest segments of power, whose readings may bracket a window."""
+    _meters: dict[tuple[str, ...], MeterUpdates] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
     """Files of `nodes` that were looked for."""
 
@@ -90,10 +92,17 @@ class Judge:
         reader = PowerReader(self.warehouse, tuple(t.path for t in traces), spans)
         clocks = Clocks(self.warehouse, tuple(self._clock_files()) if len(nodes) > 1 else ())
         parts = tuple(replace(p, cold_idle=None, loaded_idle=None) for p in manifest.nodes)
-        rows = trial_energy_rows(replace(manifest, nodes=parts), reader, clocks)
+        rows = trial_energy_rows(replace(manifest, nodes=parts), reader, clocks, self._updates(manifest))
         if reader.warnings or clocks.warnings:
             raise OSError(*reader.warnings, *clocks.warnings)
         return rows
+
+    def _updates(self, manifest: TrialManifest) -> MeterUpdates:
+        """Return how often the meters of the trial's nodes move, which their agents found out when they began."""
+        names = tuple(segment_file("nodes", p.node, p.boot) for p in manifest.nodes)
+        if names not in self._meters:
+            self._meters[names] = MeterUpdates.read(self.warehouse, tuple(n for n in names if self.warehouse.exists(n)))
+        return self._meters[names]
 
     def _remember(self, node: str, manifest: TrialManifest) -> None:
         recent = self._recent[node]

@@ -6,8 +6,6 @@ divided among those active in it. What falls into pieces where none is active is
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,8 +14,6 @@ from joulemark.warehouse.schema.trial import Interval
 
 Instants = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-METHOD = "equal_active"
 
 
 def equal_shares(edges_j: Floats, edges_us: Instants, sent_us: Instants, done_us: Instants) -> tuple[Floats, float]:
@@ -42,7 +38,8 @@ def window_edges(window: Interval, sent_us: Instants, done_us: Instants) -> tupl
     sent_us = np.clip(sent_us, window.start_us, window.end_us)
     done_us = np.maximum(sent_us, np.clip(done_us, window.start_us, window.end_us))
     edges = np.array([window.start_us, window.end_us], dtype=np.int64)
-    return np.unique(np.concatenate((edges, sent_us, done_us))), sent_us, done_us
+    every = np.sort(np.concatenate((edges, sent_us, done_us)))
+    return every[np.concatenate(([True], every[1:] > every[:-1]))], sent_us, done_us
 
 
 def cumulative_j(curves: list[tuple[Curve, Interval]], edges_us: Instants, client_window: Interval) -> Floats:
@@ -59,16 +56,3 @@ def cumulative_j(curves: list[tuple[Curve, Interval]], edges_us: Instants, clien
         energy_j = curve.at_j(window.start_us + np.rint(since_us).astype(np.int64))
         total_j += energy_j - energy_j[0]
     return total_j
-
-
-def request_rows(
-    trial: str, boundary: str, requests: list[tuple[str, int]], shares_j: Floats, rest_j: float, node: str
-) -> list[dict[str, Any]]:
-    """Return the dataset's rows; ``requests`` are (node, number) in the order of ``shares_j``."""
-    head = {"trial": trial, "boundary": boundary, "prefill_j": None, "decode_j": None, "method": METHOD}
-    rows = [
-        head | {"node": at, "request": number, "energy_j": float(energy_j)}
-        for (at, number), energy_j in zip(requests, shares_j, strict=True)
-        if energy_j
-    ]
-    return [*rows, head | {"node": node, "request": None, "energy_j": rest_j}]

@@ -122,6 +122,7 @@ SELECT
       || coalesce(f ->> '$.workload.prefix.groups', '1') || ' groups', '')
     || coalesce(', ' || (f ->> '$.workload.conversation.turns') || ' turns', '')
     || coalesce(', own prompts ' || left(f ->> '$.workload.prompts', 8), '')
+    || coalesce(', texts by ' || left(f ->> '$.workload.tokenizer', 8), '')
     || coalesce(', stop ' || (f ->> '$.workload.stop'), '') AS task,
   CASE
     WHEN f ->> '$.workload.concurrency' IS NOT NULL THEN 'concurrency ' || (f ->> '$.workload.concurrency')
