@@ -15,7 +15,7 @@ from joulemark.warehouse.errors import DiskFull, NewerSchema, NodeLost, Warehous
 from joulemark.warehouse.store.location import Warehouse
 
 T = TypeVar("T")
-SLOWEST_S = 30.0
+FIRST_S, SLOWEST_S = 1.0, 30.0
 OF_A_TRIAL = ("requests/", "engine_state/")
 """Where files lie that nobody wants without their trial's manifest."""
 
@@ -40,7 +40,7 @@ class Patience:
 
     def with_(self, call: Callable[[], T]) -> T:
         """Return what the call gives once it gives something. Raises DiskFull, or WarehouseError after a while."""
-        begun, wait_s, told = time.monotonic(), 1.0, False
+        begun, wait_s, told = time.monotonic(), FIRST_S, False
         while True:
             try:
                 given = call()

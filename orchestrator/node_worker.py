@@ -173,7 +173,7 @@ class NodeWorker:
             self.driver.work.give_back(node, group, runner.settled)
             raise
         else:
-            self.driver.work.done(node)
+            self.driver.work.done(node, group)
         finally:
             if devices is not None:
                 devices.release()

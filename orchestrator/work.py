@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,8 +19,8 @@ class Work:
 
     groups: list[Group]
     suits: Callable[[Group, Node], bool]
-    _taken: Counter[str] = field(default_factory=Counter)
-    """Groups by the node that has them."""
+    _taken: list[tuple[str, Group]] = field(default_factory=list)
+    """Groups with the nodes that have them."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def take(self, node: Node, stopping: threading.Event) -> Group | None:
@@ -34,17 +33,17 @@ class Work:
                 group = next((g for g in self.groups if self.suits(g, node)), None)
                 if group is not None:
                     self.groups.remove(group)
-                    self._taken[node.node] += 1
+                    self._taken.append((node.node, group))
                     return group
-                if not self._taken.total():
+                if not self._may_come_back(node):
                     return None
                 self._changed.wait(WAIT_S)
         return None
 
-    def done(self, node: Node) -> None:
+    def done(self, node: Node, group: Group) -> None:
         """Note that the node has done a group."""
         with self._changed:
-            self._taken[node.node] -= 1
+            self._taken.remove((node.node, group))
             self._changed.notify_all()
 
     def give_back(self, node: Node, group: Group, settled: Collection[TrialKey]) -> None:
@@ -53,7 +52,7 @@ class Work:
             left = tuple(t for t in group.trials if t.key not in settled)
             if left:
                 self.groups.insert(0, replace(group, trials=left))
-            self._taken[node.node] -= 1
+            self._taken.remove((node.node, group))
             self._changed.notify_all()
 
     def without(self, valid: Collection[TrialKey]) -> int:
@@ -67,8 +66,10 @@ class Work:
     def waits_for(self, node: Node) -> bool:
         """Return whether the node could do something, now or should another node be lost."""
         with self._changed:
-            others = self._taken.total() - self._taken[node.node]
-            return others > 0 or any(self.suits(g, node) for g in self.groups)
+            return self._may_come_back(node) or any(self.suits(g, node) for g in self.groups)
+
+    def _may_come_back(self, node: Node) -> bool:
+        return any(name != node.node and self.suits(group, node) for name, group in self._taken)
 
 
 def _trials(groups: Sequence[Group]) -> int:

@@ -87,7 +87,7 @@ def test_after_waiting_for_another_sweep_its_valid_trials_are_not_measured_again
     node = Node("n", "", 0, None)
     next_group = waiting.work.take(node, threading.Event())
     assert [t.key for t in next_group.trials] == [t.key for t in second.trials[1:]]
-    waiting.work.done(node)
+    waiting.work.done(node, next_group)
     assert waiting.work.take(node, threading.Event()) is None
     assert waiting.progress.had == len(done)
 

@@ -23,8 +23,8 @@ def test_each_group_is_taken_once_and_the_end_is_seen_by_all():
     work = Work(some(), lambda *_: True)
     first, second = work.take(A, GO_ON), work.take(B, GO_ON)
     assert {first.start, second.start} == {0, 1}
-    work.done(A)
-    work.done(B)
+    work.done(A, first)
+    work.done(B, second)
     assert work.take(A, GO_ON) is None
     assert not work.waits_for(B)
 
