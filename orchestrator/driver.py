@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from joulemark.agents.clock import NodeClock
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator.have import TrialKey
 from joulemark.orchestrator.inventory import Node
@@ -42,6 +43,8 @@ class Driver:
     taken: Callable[[str], bool]
     valid_now: Callable[[], Collection[TrialKey]]
     """The trials that are valid by now, those of other runs included."""
+    clock: NodeClock
+    """The driver's, with which the nodes' are compared."""
     holder: str = "a sweep"
     """Who this is, for another driver that waits for a node."""
     reference: str = "the driver"

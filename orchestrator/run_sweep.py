@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 
+from joulemark.agents.clock import NodeClock
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator import sweep_record
 from joulemark.orchestrator.driver import PATIENCE_S, Driver
@@ -20,7 +21,7 @@ from joulemark.orchestrator.inventory import Node, suits
 from joulemark.orchestrator.progress import Progress, Snapshot
 from joulemark.orchestrator.sweep_work import SweepWork
 from joulemark.orchestrator.terminal import Terminal
-from joulemark.warehouse.errors import ClusterError, JoulemarkError
+from joulemark.warehouse.errors import ClusterError, JoulemarkError, MissingTool
 from joulemark.warehouse.schema.trial import TrialManifest
 from joulemark.warehouse.store.layout import manifest_file
 from joulemark.warehouse.store.location import Warehouse
@@ -93,6 +94,7 @@ def run_sweep(
             tell=terminal.tell,
             taken=lambda trial: warehouse.exists(manifest_file(trial)),
             valid_now=lambda: have(warehouse, cells).valid,
+            clock=_clock(),
             holder=who(work.sweep.name),
             reference=socket.gethostname(),
             patience_s=patience_s,
@@ -106,6 +108,13 @@ def run_sweep(
         with _interruptible(driver, terminal.tell) as interrupted, held:
             driver.run(list(work.groups))
     return RunResult(progress.snapshot(), tuple(driver.errors), interrupted.is_set())
+
+
+def _clock() -> NodeClock:
+    try:
+        return NodeClock.of_this_node()
+    except PermissionError as error:
+        raise MissingTool(f"{error.filename} may not be written; set JOULEMARK_HOME to a folder of your own") from error
 
 
 def who(sweep: str) -> str:

@@ -41,6 +41,7 @@ def driver(warehouse, told, valid=()):
         tell=told.append,
         taken=lambda _: False,
         valid_now=lambda: valid,
+        clock=None,
     )
 
 

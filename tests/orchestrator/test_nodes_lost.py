@@ -46,7 +46,7 @@ class Agent:
 
     cluster = None
 
-    def __init__(self, node, config, holder):
+    def __init__(self, node, config, holder, clock):
         if self.cluster.held.get(node.node, 0):
             self.cluster.held[node.node] -= 1
             raise ValueError("the name is taken")
@@ -138,6 +138,7 @@ def drive(cluster, tmp_path):
             tell=run.told.append,
             taken=lambda _: False,
             valid_now=set,
+            clock=None,
             patience_s=patience_s,
         )
         driver.run(todo)
