@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Protocol, TypeVar
 
 from joulemark.agents.outbox import Sealed, arrived
 from joulemark.warehouse.errors import DiskFull, NewerSchema, NodeLost, WarehouseError
+from joulemark.warehouse.store.layout import manifest_file
 from joulemark.warehouse.store.location import Warehouse
 
 T = TypeVar("T")
@@ -101,6 +103,9 @@ class Home:
             self.agent.forget(came)
 
     def _send(self, sealed: Sealed) -> None:
+        if sealed.name.startswith(OF_A_TRIAL) and self.warehouse.exists(manifest_file(PurePath(sealed.name).stem)):
+            # Another cluster was first with this trial: its traces stay, and this one will be the duplicate.
+            return
         if self.direct:
             self.agent.upload([sealed])
         else:

@@ -233,6 +233,7 @@ def test_two_builds_at_once(warehouse):
 def test_the_second_commit_of_a_trial_is_not_counted(warehouse):
     first = manifest(Spec(), 1_760_000_000_123_457)
     assert not commit(warehouse, replace(first, error="another cluster"))
+    assert commit(warehouse, first), "the same once more is no duplicate"
     report = build(warehouse)
     assert report.energies == 2
     with open_warehouse(warehouse) as connection:
