@@ -233,12 +233,18 @@ def test_two_builds_at_once(warehouse):
 def test_the_second_commit_of_a_trial_is_not_counted(warehouse):
     first = manifest(Spec(), 1_760_000_000_123_457)
     assert not commit(warehouse, replace(first, error="another cluster"))
-    assert commit(warehouse, first), "the same once more is no duplicate"
     report = build(warehouse)
     assert report.energies == 2
     with open_warehouse(warehouse) as connection:
         assert connection.sql("from trials").num_rows == 2
         assert connection.sql("from manifests where duplicate_of is not null").num_rows == 1
+
+
+def test_to_commit_the_same_once_more_is_no_duplicate(tmp_path):
+    empty = Warehouse.at(tmp_path / "empty")
+    one = manifest(Spec(), 7)
+    assert [commit(empty, one) for _ in range(3)] == [True] * 3
+    assert len(empty.list("trials")) == 1
 
 
 def test_a_trial_without_requests_is_there_and_invalid(warehouse):
