@@ -119,6 +119,10 @@ class NodeAgent:
         except WarehouseError:
             return False
 
+    def pending(self) -> list[Sealed]:
+        """Return what was sealed on the node and not forgotten."""
+        return self.outbox.pending()
+
     def upload(self, sealed: Sequence[Sealed]) -> None:
         """Copy what was sealed into the warehouse. Raises WarehouseError, DiskFull."""
         self.outbox.upload(Warehouse.at(self.config.warehouse), sealed)

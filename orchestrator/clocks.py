@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from joulemark.agents.clock_offset import Exchange, Offset, offset
 from joulemark.warehouse.schema.datasets import DATASETS
-from joulemark.warehouse.schema.trial import Interval
 from joulemark.warehouse.store.layout import segment_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
@@ -74,21 +73,6 @@ class ClockRecord:
         with self._lock:
             self._written += len(new)
             self._wrote = time.monotonic()
-
-    def here(self, there: Interval) -> Interval:
-        """Return the same stretch of time on the reference's clock, of one on the node's."""
-        shift_us = self._nearest(there.start_us).offset_us
-        return Interval(there.start_us + shift_us, there.end_us + shift_us)
-
-    def there(self, here: Interval) -> Interval:
-        """Return the same stretch of time on the node's clock, of one on the reference's."""
-        guess_us = here.start_us - self.estimates[-1].offset_us
-        shift_us = self._nearest(guess_us).offset_us
-        return Interval(here.start_us - shift_us, here.end_us - shift_us)
-
-    def _nearest(self, at_us: int) -> Offset:
-        with self._lock:
-            return min(self.estimates, key=lambda e: abs(e.at_us - at_us))
 
 
 def _apart_us(one: Offset, other: Offset) -> int:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from joulemark.agents.clock import NodeClock
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator.copies import Places
 from joulemark.orchestrator.have import AttemptKey
@@ -48,6 +49,8 @@ class Driver:
     """Where trials are valid by now, those of other runs included."""
     schedule: Schedule
     lanes: Lanes
+    clock: NodeClock
+    """The driver's, with which the nodes' are compared."""
     holder: str = "a sweep"
     """Who this is, for another driver that waits for a node."""
     reference: str = "the driver"
@@ -59,7 +62,7 @@ class Driver:
     losses: dict[TrialKey, int] = field(default_factory=dict)
     """How often a trial's node was lost under it."""
     roster: dict[str, Node] = field(default_factory=dict)
-    agent: Callable[[Node, AgentConfig, str], RayAgent] = RayAgent
+    agent: Callable[[Node, AgentConfig, str, NodeClock], RayAgent] = RayAgent
     devices: Callable[[Node, int], Devices] = Devices
     """What stands for nodes and their GPUs; tests and benchmarks have others."""
     work: Work = field(init=False)

@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Protocol, TypeVar
 
 from joulemark.agents.outbox import Sealed, arrived
 from joulemark.warehouse.errors import DiskFull, NewerSchema, NodeLost, WarehouseError
+from joulemark.warehouse.store.layout import manifest_file
 from joulemark.warehouse.store.location import Warehouse
 
 T = TypeVar("T")
-SLOWEST_S = 30.0
+FIRST_S, SLOWEST_S = 1.0, 30.0
 OF_A_TRIAL = ("requests/", "engine_state/")
 """Where files lie that nobody wants without their trial's manifest."""
 
@@ -40,7 +42,7 @@ class Patience:
 
     def with_(self, call: Callable[[], T]) -> T:
         """Return what the call gives once it gives something. Raises DiskFull, or WarehouseError after a while."""
-        begun, wait_s, told = time.monotonic(), 1.0, False
+        begun, wait_s, told = time.monotonic(), FIRST_S, False
         while True:
             try:
                 given = call()
@@ -101,6 +103,9 @@ class Home:
             self.agent.forget(came)
 
     def _send(self, sealed: Sealed) -> None:
+        if sealed.name.startswith(OF_A_TRIAL) and self.warehouse.exists(manifest_file(PurePath(sealed.name).stem)):
+            # Another cluster was first with this trial: its traces stay, and this one will be the duplicate.
+            return
         if self.direct:
             self.agent.upload([sealed])
         else:

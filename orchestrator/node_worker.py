@@ -107,7 +107,7 @@ class NodeWorker:
         told = None
         while not self.driver.stopping.is_set():
             try:
-                return self.driver.agent(node, self.driver.config(node), self.driver.holder)
+                return self.driver.agent(node, self.driver.config(node), self.driver.holder, self.driver.clock)
             except ValueError:
                 # Its name is taken.
                 holder = holder_of(self.name)

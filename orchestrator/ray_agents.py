@@ -32,7 +32,7 @@ from joulemark.agents.orders import (
 from joulemark.agents.outbox import Sealed
 from joulemark.orchestrator.inventory import Node
 from joulemark.orchestrator.ray_calls import Calls
-from joulemark.warehouse.errors import ClusterError, JoulemarkError, NodeLost
+from joulemark.warehouse.errors import ClusterError, NodeLost
 
 AGENT_THREADS = 8
 POLL_S = 0.5
@@ -43,7 +43,9 @@ EXCHANGES = 8
 """Of so many, the quickest tells of the clock."""
 _NODE = "node"
 """Orders to the node as a whole; its lanes have series of their own."""
-ORDERS = frozenset({"start_engine", "run_trial", "stop_engine", "upload", "finish"})
+ORDERS = frozenset({"start_engine", "run_trial", "stop_engine", "reaches_warehouse", "pending", "upload", "finish"})
+MADE_S = 180.0
+"""How long a node may take to start the agent's process."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,13 @@ class RayAgent:
         node: Node,
         config: AgentConfig,
         holder: str,
-        lost_s: float = LOST_S,
+        clock: NodeClock,
     ) -> None:
         self.node = node
-        self.exchanged: Callable[[Sequence[Exchange]], None] = lambda _: None
+        self.exchanged: Callable[[Sequence[Exchange]], None] | None = None
         self.heard: Callable[[AgentProgress], None] = lambda _: None
-        self._clock = NodeClock.of_this_node()
-        self._calls = Calls(f"the agent on {node.node}", lost_s)
+        self._clock = clock
+        self._calls = Calls(f"the agent on {node.node}", LOST_S)
         self._actor: Any = (
             ray.remote(_AgentActor)
             .options(
@@ -88,7 +90,12 @@ class RayAgent:
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name=f"watch {node.node}", daemon=True)
-        self._opening = self._begin(_NODE, "open")
+        try:
+            # Its process has to be started first.
+            self._opening = self._begin(_NODE, "open", wait_s=MADE_S)
+        except BaseException:
+            ray.kill(self._actor)
+            raise
         self._watcher.start()
 
     def opened(self, wait_s: float) -> NodeFacts | None:
@@ -114,11 +121,11 @@ class RayAgent:
 
     def reaches_warehouse(self) -> bool:
         """See NodeAgent.reaches_warehouse."""
-        return bool(self._call("reaches_warehouse"))
+        return bool(self._do(_NODE, "reaches_warehouse"))
 
     def pending(self) -> list[Sealed]:
         """Return what was sealed on the node and not forgotten."""
-        sealed: list[Sealed] = self._call("pending")
+        sealed: list[Sealed] = self._do(_NODE, "pending")
         return sealed
 
     def upload(self, sealed: Sequence[Sealed]) -> None:
@@ -154,10 +161,10 @@ class RayAgent:
         self._wait(series, number, None)
         return self._answer(series, number)
 
-    def _begin(self, series: str, what: str, *arguments: Any) -> int:
+    def _begin(self, series: str, what: str, *arguments: Any, wait_s: float = LOST_S) -> int:
         with self._changed:
             number = self._given[series] = self._given.get(series, 0) + 1
-        self._call("begin", series, number, what, arguments)
+        self._call("begin", series, number, what, arguments, wait_s=wait_s)
         return number
 
     def _wait(self, series: str, number: int, wait_s: float | None) -> bool:
@@ -173,9 +180,10 @@ class RayAgent:
     def _answer(self, series: str, number: int) -> Any:
         return self._call("answer", series, number)
 
-    def _call(self, method: str, *arguments: Any) -> Any:
+    def _call(self, method: str, *arguments: Any, wait_s: float = LOST_S) -> Any:
+        asked = getattr(self._actor, method)
         try:
-            return self._calls.patient(getattr(self._actor, method), *arguments, give_up=lambda: self._lost)
+            return self._calls.patient(asked, *arguments, give_up=lambda: self._lost, wait_s=wait_s)
         except NodeLost as error:
             self._lose(error)
             raise
@@ -191,12 +199,11 @@ class RayAgent:
                     self._actor.look, given, seen, POLL_S, give_up=lambda: self._lost, closed=self._closed
                 )
                 self._saw(look)
-                if time.monotonic() >= clock_at:
+                if self.exchanged is not None and time.monotonic() >= clock_at:
                     clock_at = time.monotonic() + CLOCK_EVERY_S
-                    self._compare_clocks()
-            except JoulemarkError as error:
-                if not self._closed.is_set():
-                    self._lose(error if isinstance(error, NodeLost) else NodeLost(str(error)))
+                    self.exchanged(self._exchanges())
+            except Exception as error:  # noqa: BLE001 -- whatever it is: nobody watches this agent any more
+                self._lose(error if isinstance(error, NodeLost) else NodeLost(str(error)))
                 return
 
     def _saw(self, look: Look) -> None:
@@ -206,15 +213,13 @@ class RayAgent:
                 self._over |= look.over
                 self._changed.notify_all()
 
-    def _compare_clocks(self) -> None:
+    def _exchanges(self) -> list[Exchange]:
         exchanges = []
         for _ in range(EXCHANGES):
             before_us = self._clock.now_us()
             other_us = self._calls.patient(self._actor.now_us, give_up=lambda: self._lost, closed=self._closed)
-            if other_us is not None:
-                exchanges.append(Exchange(before_us, other_us, self._clock.now_us()))
-        if exchanges:
-            self.exchanged(exchanges)
+            exchanges.append(Exchange(before_us, other_us, self._clock.now_us()))
+        return exchanges
 
     def _lose(self, error: NodeLost) -> None:
         with self._changed:
@@ -248,8 +253,11 @@ class Devices:
             self._actor = (
                 ray.remote(_Reservation).options(num_cpus=0, num_gpus=count, scheduling_strategy=strategy).remote()
             )
-            calls = Calls(f"the reservation of GPUs on {node.node}", LOST_S)
-            self.ids = tuple(calls.patient(self._actor.devices))
+            try:
+                self.ids = tuple(Calls(f"the reservation on {node.node}", MADE_S).patient(self._actor.devices))
+            except NodeLost as error:
+                self.release()
+                raise NodeLost(f"{count} GPUs on {node.node} are not to be had: {error}") from error
 
     def release(self) -> None:
         """Give the GPUs back."""
@@ -294,14 +302,8 @@ class _AgentActor:
     def answer(self, series: str, number: int) -> Any:
         return self._operations.answer(series, number)
 
-    def now_us(self) -> int | None:
-        return self._agent.clock.now_us() if self._agent is not None else None
-
-    def reaches_warehouse(self) -> bool:
-        return bool(self._agent.reaches_warehouse())
-
-    def pending(self) -> list[Sealed]:
-        return list(self._agent.outbox.pending())
+    def now_us(self) -> int:
+        return int(self._agent.clock.now_us())
 
     def chunk(self, name: str, offset: int) -> bytes:
         return bytes(self._agent.outbox.chunk(name, offset))

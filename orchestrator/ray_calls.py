@@ -33,9 +33,10 @@ class Calls:
         *arguments: Any,
         give_up: Callable[[], NodeLost | None] = lambda: None,
         closed: threading.Event | None = None,
+        wait_s: float | None = None,
     ) -> Any:
         """Return the answer. Raises NodeLost, what ``give_up`` returns, or the user error that the actor raised."""
-        begun = time.monotonic()
+        begun, lost_s = time.monotonic(), self.lost_s if wait_s is None else wait_s
         while True:
             try:
                 return ray.get(method.remote(*arguments), timeout=ANSWER_S)
@@ -50,8 +51,8 @@ class Calls:
             elsewhere = give_up()
             if elsewhere is not None:
                 raise elsewhere
-            if time.monotonic() - begun > self.lost_s or (closed is not None and closed.is_set()):
-                raise NodeLost(f"{self.who} was lost: no answer for {self.lost_s:.0f} s") from trouble
+            if time.monotonic() - begun > lost_s or (closed is not None and closed.is_set()):
+                raise NodeLost(f"{self.who} was lost: no answer for {lost_s:.0f} s") from trouble
             time.sleep(AGAIN_S)
 
     @staticmethod

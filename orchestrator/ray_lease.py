@@ -27,9 +27,8 @@ ANSWER_S = 10.0
 
 @dataclass(frozen=True)
 class Driving:
-    """Who drives a sweep, and how far it is; ``snapshot`` is None before it has begun."""
+    """How far a sweep is that another driver runs; ``snapshot`` is None before it has begun."""
 
-    who: str
     snapshot: Snapshot | None
     ended: bool
 
@@ -38,6 +37,7 @@ class SweepLease:
     """The lease of one sweep into one warehouse on the cluster that is connected."""
 
     def __init__(self, sweep: str, warehouse_id: str, who: str) -> None:
+        self.sweep = sweep
         self.name = f"driver-{sweep}-{warehouse_id}"
         self.who = who
         self._actor: Any = None
@@ -83,7 +83,7 @@ class SweepLease:
             except (RayError, ValueError):
                 return
             snapshot = msgspec.json.decode(text, type=Snapshot) if text else None
-            yield Driving(self.name, snapshot, ended)
+            yield Driving(snapshot, ended)
             if ended:
                 return
             time.sleep(RENEW_S)

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 
+from joulemark.agents.clock import NodeClock
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator import sweep_record
 from joulemark.orchestrator.driver import PATIENCE_S, Driver
@@ -23,7 +24,7 @@ from joulemark.orchestrator.schedule import Schedule
 from joulemark.orchestrator.sweep_work import SweepWork
 from joulemark.orchestrator.terminal import Terminal
 from joulemark.orchestrator.verdicts import Verdict, judging
-from joulemark.warehouse.errors import ClusterError, JoulemarkError
+from joulemark.warehouse.errors import ClusterError, JoulemarkError, MissingTool
 from joulemark.warehouse.schema.trial import TrialManifest
 from joulemark.warehouse.store.layout import manifest_file
 from joulemark.warehouse.store.location import Warehouse
@@ -104,6 +105,7 @@ def run_sweep(
             valid_now=lambda: have(warehouse, cells).valid,
             schedule=Schedule.of(work.groups, lambda g: group_s(g, work.known)),
             lanes=work.lanes,
+            clock=_clock(),
             holder=who(work.sweep.name),
             reference=socket.gethostname(),
             patience_s=patience_s,
@@ -117,6 +119,13 @@ def run_sweep(
         with _interruptible(driver, terminal.tell) as interrupted, held:
             driver.run()
     return RunResult(progress.snapshot(), tuple(driver.errors), interrupted.is_set())
+
+
+def _clock() -> NodeClock:
+    try:
+        return NodeClock.of_this_node()
+    except PermissionError as error:
+        raise MissingTool(f"{error.filename} may not be written; set JOULEMARK_HOME to a folder of your own") from error
 
 
 def who(sweep: str) -> str:

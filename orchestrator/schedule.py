@@ -158,6 +158,11 @@ class Schedule:
         return node.node in nodes and node.node not in self._apart.get((entry.deployment, entry.start), ())
 
 
+def may_run(group: Group, node: Node) -> bool:
+    """Return whether a node could run a group, were it free."""
+    return suits(group.deployment, node) and (group.nodes is None or node.node in group.nodes)
+
+
 def _there(group: Group, valid: Places) -> frozenset[TrialKey]:
     """Return the trials of a group that need not be run: of a copy, those that are valid on its very node."""
     if group.nodes is None:

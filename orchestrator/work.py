@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -11,7 +10,7 @@ from joulemark.orchestrator.copies import Places
 from joulemark.orchestrator.inventory import Node, reserved
 from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.plan import Group, TrialKey
-from joulemark.orchestrator.schedule import Schedule
+from joulemark.orchestrator.schedule import Schedule, may_run
 
 WAIT_S = 0.5
 
@@ -22,10 +21,8 @@ class Work:
 
     schedule: Schedule
     lanes: Lanes
-    _taken: Counter[str] = field(default_factory=Counter)
+    _taken: dict[str, list[Group]] = field(default_factory=dict)
     """Groups by the node that has them."""
-    _held: Counter[str] = field(default_factory=Counter)
-    """GPUs that they hold, all of them where the CPUs are what is measured."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def take(self, node: Node, stopping: threading.Event) -> Group | None:
@@ -37,10 +34,9 @@ class Work:
             while not stopping.is_set():
                 group = self.schedule.take(node, self._free(node))
                 if group is not None:
-                    self._taken[node.node] += 1
-                    self._held[node.node] += _holds(group, node)
+                    self._taken.setdefault(node.node, []).append(group)
                     return group
-                if not self._taken.total():
+                if not self._may_come_back(node) and not self.schedule.has(node):
                     return None
                 self._changed.wait(WAIT_S)
         return None
@@ -64,18 +60,23 @@ class Work:
     def waits_for(self, node: Node) -> bool:
         """Return whether the node could do something, now or should another node be lost."""
         with self._changed:
-            others = self._taken.total() - self._taken[node.node]
-            return others > 0 or self.schedule.has(node)
+            return self._may_come_back(node) or self.schedule.has(node)
+
+    def _may_come_back(self, node: Node) -> bool:
+        others = (group for name, groups in self._taken.items() if name != node.node for group in groups)
+        return any(may_run(group, node) for group in others)
 
     def _free(self, node: Node) -> int | None:
         """Return the GPUs that the node's other lanes leave; None where it has one lane."""
-        return None if self.lanes.on(node) == 1 else node.gpus - self._held[node.node]
+        if self.lanes.on(node) == 1:
+            return None
+        return node.gpus - sum(_holds(group, node) for group in self._taken.get(node.node, ()))
 
     def _leave(self, node: Node, group: Group) -> None:
-        self._taken[node.node] -= 1
-        self._held[node.node] -= _holds(group, node)
+        self._taken[node.node].remove(group)
         self._changed.notify_all()
 
 
 def _holds(group: Group, node: Node) -> int:
+    """Return the GPUs that nobody else may use meanwhile: all of them where the CPUs are what is measured."""
     return node.gpus if group.deployment.on_cpu else reserved(group.deployment, node)

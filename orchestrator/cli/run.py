@@ -67,40 +67,38 @@ def run(
     from joulemark.orchestrator.run_sweep import run_sweep
 
     with ray_session.session(cluster):
-        work = load_work(sweep_file, site_file, place, ray_session.nodes(), force=force)
-        lease = _lease(work, place) if cluster is not None else None
+        lease = _lease(sweep_file, place) if cluster is not None else None
         other = lease.take() if lease is not None else None
         if lease is not None and other is not None:
-            _follow(lease, other, place, work.sweep.name)
+            _follow(lease, other, place)
             return
-        if cluster is not None:
-            # What another driver did until just now is there.
-            work = load_work(sweep_file, site_file, place, ray_session.nodes(), force=force)
+        work = load_work(sweep_file, site_file, place, ray_session.nodes(), force=force)
         _tell_beforehand(work)
-        result = run_sweep(
-            work, place, ray_session.nodes, lease=lease.held if lease is not None else None, patience_s=patience
-        )
+        held = lease.held if lease is not None else None
+        result = run_sweep(work, place, ray_session.nodes, lease=held, patience_s=patience)
     _end(result, place)
 
 
-def _lease(work: SweepWork, place: Warehouse) -> SweepLease:
+def _lease(sweep_file: Path, place: Warehouse) -> SweepLease:
     from joulemark.orchestrator.ray_lease import SweepLease
     from joulemark.orchestrator.run_sweep import who
     from joulemark.warehouse.store.whose import ensure_id
+    from joulemark.workloads.sweep import load_sweep
 
-    return SweepLease(work.sweep.name, ensure_id(place), who(work.sweep.name))
+    sweep = load_sweep(sweep_file).name
+    return SweepLease(sweep, ensure_id(place), who(sweep))
 
 
-def _follow(lease: SweepLease, other: str, place: Warehouse, sweep: str) -> None:
+def _follow(lease: SweepLease, other: str, place: Warehouse) -> None:
     """Show what the other driver does, and end as it ends."""
     from joulemark.orchestrator.follow import follow
 
     _tell(f"{other} runs it already; following that one (Ctrl-C ends only this)")
-    end = follow(lease.follow(), place, sweep, _tell)
+    end = follow(lease.follow(), place, lease.sweep, _tell)
     if end is None:
         _tell("that driver is gone; the same command goes on where it stopped")
         sys.exit(SOME_FAILED)
-    _show(place, sweep)
+    _show(place, lease.sweep)
     if end.had + end.valid < end.wanted:
         _tell(f'{end.wanted - end.had - end.valid} trials are missing; see: joulemark sql "from failures"')
         sys.exit(SOME_FAILED)

@@ -7,7 +7,6 @@ import pytest
 
 from joulemark.agents.clock_offset import Exchange, offset
 from joulemark.orchestrator.clocks import ClockRecord
-from joulemark.warehouse.schema.trial import Interval
 from joulemark.warehouse.store.location import Warehouse
 
 S = 1_000_000
@@ -75,12 +74,3 @@ def test_a_jump_is_said_and_drift_is_not(record):
     assert record.told == []
     record.add(exchanges(-2 * S, 3))
     assert "jumped by +2.00 s" in record.told[0]
-
-
-def test_a_stretch_of_time_on_the_other_clock(record):
-    record.add([Exchange(1_000 * S, 1_003 * S, 1_000 * S)])
-    record.add([Exchange(2_000 * S, 2_004 * S, 2_000 * S)])
-    early, late = Interval(1_001 * S, 1_002 * S), Interval(1_990 * S, 1_991 * S)
-    assert record.there(early) == Interval(1_004 * S, 1_005 * S)
-    assert record.there(late) == Interval(1_994 * S, 1_995 * S)
-    assert record.here(record.there(early)) == early

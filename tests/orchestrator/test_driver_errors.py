@@ -43,6 +43,7 @@ def driver(warehouse, told, valid=(), left=()):
         valid_now=lambda: dict.fromkeys(valid, frozenset({"n"})),
         schedule=Schedule.of(left, lambda _: 1.0),
         lanes=Lanes({}),
+        clock=None,
     )
 
 

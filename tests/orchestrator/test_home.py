@@ -83,6 +83,16 @@ def test_a_warehouse_that_is_away_for_a_while_costs_nothing(home, told, monkeypa
     assert "answers again" in told[1]
 
 
+def test_traces_of_a_trial_that_another_cluster_has_committed_are_not_replaced(home):
+    home.warehouse.write("requests/t.parquet", b"the first")
+    home.warehouse.write("trials/t.json", b"{}")
+    put(home, "requests/t.parquet", b"the second")
+    put(home, "requests/u.parquet", b"ours")
+    home.bring()
+    assert home.warehouse.read("requests/t.parquet") == b"the first"
+    assert home.warehouse.read("requests/u.parquet") == b"ours"
+
+
 def test_a_full_one_is_not_waited_for(home):
     put(home, "power/n/a.parquet", b"p")
     home.agent.trouble = [DiskFull("no space left")]
