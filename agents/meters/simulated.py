@@ -1,4 +1,4 @@
-"""The meter of simulated GPUs: reads the counters that the simulated engine keeps. Fidelity ``simulated`` throughout."""
+"""The meter of simulated GPUs: reads the counters that the simulated engine keeps; fidelity ``simulated``."""
 
 from __future__ import annotations
 

@@ -111,9 +111,7 @@ class GpuFile:
     def occupy(self, idle_w: float, memory_bytes: float) -> GpuState:
         """Become the engine on it, and return the state from now on."""
         with self._locked():
-            state = replace(
-                self.read().idle_from(time.monotonic_ns(), idle_w, os.getpid()), memory_bytes=memory_bytes
-            )
+            state = replace(self.read().idle_from(time.monotonic_ns(), idle_w, os.getpid()), memory_bytes=memory_bytes)
             self.write(state)
         return state
 
