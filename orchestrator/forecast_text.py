@@ -1,0 +1,96 @@
+"""A sweep's forecast as text and as a record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from joulemark.orchestrator.forecast import CellForecast, SweepForecast
+from joulemark.orchestrator.plan import label
+from joulemark.orchestrator.terminal import duration
+from joulemark.warehouse.units import MS_PER_S
+from joulemark.workloads.site import Site
+
+BASIS = (
+    "simulated: from data sheets and assumptions, nothing was measured; see docs/simulation.md for how far off it is"
+)
+
+
+def forecast_lines(forecast: SweepForecast, site: Site) -> list[str]:
+    """Return the forecast for people."""
+    out = ["", f"forecast ({BASIS})", _HEAD]
+    out += [_cell(c) for c in forecast.cells]
+    gaps = "" if forecast.complete else ", without the cells that have no forecast"
+    out += [
+        "",
+        f"time: {duration(forecast.busy_s)} for {forecast.starts} engine starts one after the other, "
+        f"{forecast.gpu_hours:.3g} GPU-hours{gaps}",
+        f"energy: {forecast.gpu_kwh:.3g} kWh at the GPUs, {forecast.node_kwh:.3g} kWh with the nodes around them",
+        _money(forecast, site),
+    ]
+    return out
+
+
+def forecast_record(forecast: SweepForecast, site: Site) -> dict[str, Any]:
+    """Return the forecast as plain values."""
+    return {
+        "basis": BASIS,
+        "fidelity": "simulated",
+        "cells": [_record(c) for c in forecast.cells],
+        "complete": forecast.complete,
+        "starts": forecast.starts,
+        "busy_s": forecast.busy_s,
+        "gpu_hours": forecast.gpu_hours,
+        "gpu_energy_kwh": forecast.gpu_kwh,
+        "node_energy_kwh": forecast.node_kwh,
+        "electricity": forecast.electricity,
+        "gpu_cost": forecast.gpu_cost,
+        "currency": site.currency,
+    }
+
+
+_HEAD = f"  {'tokens/s':>9} {'J/token':>9} {'W':>7} {'TTFT ms':>9} {'ITL ms':>7} {'trial':>7}"
+
+
+def _cell(cell: CellForecast) -> str:
+    f = cell.figures
+    name = f"{cell.cell.deployment.accelerator} {label(cell.cell)}"
+    if f is None:
+        return f"  no forecast for {name}: {cell.why}"
+    behind = "" if f.kept_up else "  (cannot keep up: its queue grows)"
+    return (
+        f"  {f.output_tokens_per_s:>9.0f} {f.j_per_output_token:>9.4f} {f.watts:>7.0f} {f.ttft_s * MS_PER_S:>9.0f} "
+        f"{f.itl_s * MS_PER_S:>7.1f} {duration(cell.trial_s):>7}  {name}{behind}"
+    )
+
+
+def _money(forecast: SweepForecast, site: Site) -> str:
+    source = "default prices" if site.are_defaults else f"prices of {site.name}"
+    gpus = "no price of these GPUs is known"
+    if forecast.gpu_cost is not None:
+        gpus = f"{forecast.gpu_cost:.2f} {site.currency} for the GPU-hours"
+    return f"cost: {gpus}, {forecast.electricity:.2g} {site.currency} of electricity at PUE {site.pue:g} ({source})"
+
+
+def _record(cell: CellForecast) -> dict[str, Any]:
+    f = cell.figures
+    found: dict[str, Any] = {
+        "cell": cell.cell.cell_id,
+        "label": label(cell.cell),
+        "accelerator": cell.cell.deployment.accelerator,
+        "trials": cell.trials,
+        "trial_s": cell.trial_s,
+        "why_not": cell.why,
+    }
+    if f is None:
+        return found
+    return found | {
+        "output_tokens_per_s": f.output_tokens_per_s,
+        "input_tokens_per_s": f.input_tokens_per_s,
+        "mean_w": f.watts,
+        "j_per_output_token": f.j_per_output_token,
+        "ttft_s": f.ttft_s,
+        "itl_s": f.itl_s,
+        "request_s": f.request_s,
+        "batch": f.batch,
+        "keeps_up": f.kept_up,
+    }
