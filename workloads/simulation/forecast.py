@@ -15,10 +15,9 @@ from joulemark.workloads.simulation.machine import Machine, cost
 
 Lengths = Iterator[tuple[int, int]]
 """Prompt and answer length of one request after the other, without end."""
-WARM_REQUESTS = 1.0
-"""Warm-up, in rounds of the concurrency; as much again and once more is measured."""
-MEASURED_REQUESTS = 2.0
-STEPS_AT_MOST = 20_000
+REQUESTS_AT_LEAST = 8
+"""Requests that are measured; more where more run at the same time: then each of these once."""
+STEPS_AT_MOST = 100_000
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,12 @@ class _Run:
     def closed(self, begun: list[tuple[int, int]]) -> Forecast:
         for inputs, outputs in begun:
             self._send(inputs, outputs)
-        until = self.concurrency * (1 + WARM_REQUESTS)
-        self._steps(until)
+        self._step()
+        # Where the KV cache is too small for all, those that fit are a round.
+        together = self.batcher.active
+        self._steps(together)
         self.tally = _Tally()
-        self._steps(until + max(8.0, self.concurrency * MEASURED_REQUESTS))
+        self._steps(together + max(REQUESTS_AT_LEAST, together))
         return self._forecast(kept_up=True)
 
     def open(self, due_s: Iterator[float], seconds: float) -> Forecast:
@@ -112,7 +113,7 @@ class _Run:
     def _outstanding(self) -> int:
         return self.batcher.active + len(self.batcher.waiting)
 
-    def _steps(self, ended: float) -> None:
+    def _steps(self, ended: int) -> None:
         while self.ended < ended and self.batcher.steps < STEPS_AT_MOST and self._step():
             pass
 
