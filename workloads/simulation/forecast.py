@@ -102,10 +102,8 @@ class _Run:
                 due = next(coming)
             if not warm and self.now_s >= seconds / 2:
                 warm, self.tally, waiting = True, _Tally(), self._outstanding
-            if not self._step() and due < float("inf"):
-                self._idle(due - self.now_s)
-            elif due == float("inf") and not self._outstanding:
-                break
+            if not self._step():
+                self._idle(min(due, seconds if warm else seconds / 2) - self.now_s)
         grown = self._outstanding - waiting
         return self._forecast(kept_up=grown <= max(4.0, 0.1 * len(self.tally.request_s)))
 
