@@ -115,7 +115,7 @@ def forecast(published: dict[str, str]) -> Row:
     asked = (int(setting.split()[-1]),) if setting.startswith("max_num_seqs") else GRID
     lengths = workload.inputs, workload.outputs
     found = {c: closed_loop(machine, c, c, itertools.repeat(lengths)) for c in asked}
-    best = min(found, key=lambda c: found[c].j_per_output_token)
+    best = min(found, key=lambda c: found[c].watts / found[c].output_tokens_per_s)
     if setting in ("Offline", "Server"):
         best = max(found, key=lambda c: found[c].output_tokens_per_s if _fits(published, found[c]) else 0.0)
     host_w = parameters()["host_watts_per_gpu"].value * machine.devices if published["boundary"] == "node" else 0.0

@@ -57,8 +57,9 @@ def _cell(cell: CellForecast) -> str:
     if f is None:
         return f"  no forecast for {name}: {cell.why}"
     behind = "" if f.kept_up else "  (cannot keep up: its queue grows)"
+    joules = "-" if f.j_per_output_token is None else f"{f.j_per_output_token:.4f}"
     return (
-        f"  {f.output_tokens_per_s:>9.0f} {f.j_per_output_token:>9.4f} {f.watts:>7.0f} {f.ttft_s * MS_PER_S:>9.0f} "
+        f"  {f.output_tokens_per_s:>9.0f} {joules:>9} {f.watts:>7.0f} {f.ttft_s * MS_PER_S:>9.0f} "
         f"{f.itl_s * MS_PER_S:>7.1f} {duration(cell.trial_s):>7}  {name}{behind}"
     )
 

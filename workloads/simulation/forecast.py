@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.simulation.batching import Batcher, Sequence
 from joulemark.workloads.simulation.machine import Machine, cost
 
@@ -40,9 +41,9 @@ class Forecast:
     steps: int
 
     @property
-    def j_per_output_token(self) -> float:
-        """GPU energy per answer token, prompts included."""
-        return self.watts / self.output_tokens_per_s
+    def j_per_output_token(self) -> float | None:
+        """GPU energy per answer token, prompts included; None where there were none."""
+        return self.watts / self.output_tokens_per_s if self.output_tokens_per_s else None
 
 
 @dataclass
@@ -117,9 +118,9 @@ class _Run:
 
     def _send(self, inputs: int, outputs: int, at_s: float | None = None) -> None:
         sent_s = self.now_s if at_s is None else at_s
-        if not self.batcher.add(Sequence(inputs, outputs, sent_s)) and self.concurrency:
-            # The engine refuses what never fits; a stream goes on with its next request.
-            self.ended += 1
+        if not self.batcher.add(Sequence(inputs, outputs, sent_s)):
+            room = self.machine.kv_tokens
+            raise BadInput(f"a request of {inputs} and {outputs} tokens never fits: the KV cache holds {room}")
 
     def _step(self) -> bool:
         step = self.batcher.plan()

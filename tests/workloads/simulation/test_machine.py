@@ -48,7 +48,8 @@ def test_a_long_prompt_is_bound_by_arithmetic():
 
 def test_decoding_a_few_is_bound_by_memory():
     found = cost(machine(), Load(8, 8 * 500, logits=8))
-    assert found.memory_share > 0.6 > 0.1 > found.compute_share
+    assert found.memory_share > 0.6
+    assert found.compute_share < 0.1
 
 
 @pytest.mark.parametrize("model", ["llama-3.1-70b", "qwen3-32b", "qwen3-30b-a3b", "gpt-oss-120b"])
