@@ -1,9 +1,9 @@
 """How far the simulator's forecasts of published results are off.
 
 ``python benchmarks/forecasts.py`` reads ``published-figures.csv`` of the folder in ``JOULEMARK_REFERENCE`` (or given as
-argument) and prints each row beside the forecast for it; ``--markdown`` prints the table of docs/simulation.md. What a
-publication does not say, and the model needs, is in ``WORKLOADS``, ``PLACES`` and ``CONFIGS`` below. No parameter of
-the model was fitted to these rows.
+argument) and prints each row beside the forecast for it, as the table of docs/simulation.md. What a publication does
+not say, and the model needs, is in ``WORKLOADS``, ``PLACES`` and ``CONFIGS`` below. No parameter of the model was
+fitted to these rows.
 """
 
 from __future__ import annotations
