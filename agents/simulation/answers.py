@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -67,7 +67,7 @@ class Answer:
     ended: bool = False
 
     @classmethod
-    def begin(cls, transport: asyncio.Transport, asked: Asked, *, chat: bool) -> Answer:
+    def begin(cls, transport: asyncio.Transport, asked: Asked, *, chat: bool) -> Self:
         """Begin to answer: the head of a stream leaves at once, as engines send it."""
         answer = cls(transport, asked, chat, Sequence(asked.input_tokens, asked.output_tokens))
         answer.sequence.tag = answer
