@@ -136,7 +136,8 @@ class NodeRunner:
         """Have the engine running; return how its start failed, None where it runs."""
         if self._engine is not None:
             return None
-        idle_s = idle_seconds(group.trials[0].cell.window.window_s)
+        window_s = group.trials[0].cell.window.window_s
+        idle_s = min(max(IDLE_SHARE * window_s, IDLE_S[0]), IDLE_S[1])
         order = StartOrder(
             group.deployment, group.slots, group.context_tokens, devices, idle_s, self._weight_bytes(group.deployment)
         )
@@ -195,8 +196,3 @@ class NodeRunner:
         """Show what the engine wrote last, below the line that says how it failed."""
         for line in log:
             self.tell(f"    | {line}")
-
-
-def idle_seconds(window_s: float) -> float:
-    """Return how long idle power is measured where windows are so long."""
-    return min(max(IDLE_SHARE * window_s, IDLE_S[0]), IDLE_S[1])

@@ -17,9 +17,9 @@ from joulemark.orchestrator.cli.options import (
     sweep_argument,
     warehouse_option,
 )
-from joulemark.orchestrator.forecast import SweepForecast, forecast
-from joulemark.orchestrator.forecast_text import forecast_lines, forecast_record
 from joulemark.orchestrator.plan import Group, label
+from joulemark.orchestrator.simulate import SweepForecast, forecast
+from joulemark.orchestrator.simulate_text import forecast_lines, forecast_record
 from joulemark.orchestrator.sweep_work import SweepWork, load_work
 from joulemark.orchestrator.terminal import duration
 from joulemark.warehouse.store.location import Warehouse

@@ -5,12 +5,13 @@ Nothing of it is a measurement, and it says so wherever it is shown.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from joulemark.agents.client.conductor import WINDOW_REQUESTS_PLANNED
 from joulemark.orchestrator.estimate import START_S, TRIAL_OVERHEAD_S
-from joulemark.orchestrator.node_runner import idle_seconds
+from joulemark.orchestrator.node_runner import IDLE_S, IDLE_SHARE
 from joulemark.orchestrator.plan import Group
 from joulemark.warehouse.errors import BadInput
 from joulemark.warehouse.units import J_PER_KWH, S_PER_H
@@ -20,7 +21,7 @@ from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.simulation.build import machine_of
 from joulemark.workloads.simulation.forecast import Forecast, closed_loop, open_loop
 from joulemark.workloads.simulation.hardware import parameters
-from joulemark.workloads.site import Site
+from joulemark.workloads.site import Price, Site
 from joulemark.workloads.traffic.make import lengths_asked, make_traffic
 from joulemark.workloads.traffic.tables import Tables
 
@@ -45,8 +46,8 @@ class CellForecast:
 class SweepForecast:
     """A sweep as one deployment after the other. ``complete`` is false where cells have no forecast.
 
-    ``gpu_kwh`` is the energy of the GPU boards, ``node_kwh`` with an assumed share of the node around them; money is
-    None where the site has no price, or nothing could be forecast.
+    ``gpu_kwh`` is the energy of the GPU boards, ``node_kwh`` with an assumed share of the node around them.
+    ``gpu_cost`` is None where the site has no price of a GPU; ``power_included`` says that it holds the electricity.
     """
 
     cells: tuple[CellForecast, ...]
@@ -57,51 +58,68 @@ class SweepForecast:
     node_kwh: float
     electricity: float
     gpu_cost: float | None
-    complete: bool
+    power_included: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell has a forecast."""
+        return all(c.figures is not None for c in self.cells)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """One engine start with its trials. ``price`` is that of an hour of one GPU, None for CPUs or where unknown."""
+
+    seconds: float
+    devices: int
+    joules: float
+    price: Price | None
+
+    @property
+    def gpu_s(self) -> float:
+        return self.seconds * self.devices
+
+    @property
+    def node_joules(self) -> float:
+        return self.joules + parameters()["host_watts_per_gpu"].value * self.gpu_s
 
 
 def forecast(
     groups: Sequence[Group], facts: Mapping[str, ModelFacts | None], tables: Tables, site: Site
 ) -> SweepForecast:
     """Return the forecast of the trials in ``groups``; each cell is modelled once."""
-    cells: dict[str, CellForecast] = {}
-    busy_s = gpu_s = gpu_j = cost = 0.0
-    priced = True
-    host_w = parameters()["host_watts_per_gpu"].value
-    node_j = 0.0
-    for group in groups:
-        for trial in group.trials:
-            known = cells.get(trial.cell.cell_id)
-            cells[trial.cell.cell_id] = (
-                CellForecast(known.cell, known.trials + 1, known.figures, known.trial_s, known.why)
-                if known
-                else _cell(trial.cell, facts.get(trial.cell.deployment.model.name), tables)
-            )
-        devices = group.deployment.parallel.devices
-        made = [cells[t.cell.cell_id] for t in group.trials]
-        figures = [m.figures for m in made if m.figures is not None]
-        start_s = start_seconds(group, facts.get(group.deployment.model.name))
-        idle_w = figures[0].idle_watts if figures else 0.0
-        seconds = start_s + sum(m.trial_s for m in made)
-        joules = idle_w * start_s + sum(m.figures.watts * m.trial_s for m in made if m.figures is not None)
-        busy_s += seconds
-        if not group.deployment.on_cpu:
-            gpu_s += seconds * devices
-            node_j += joules + host_w * devices * seconds
-        gpu_j += joules
-        price = site.gpu_price(group.deployment.accelerator)
-        priced = priced and price is not None
-        cost += seconds / S_PER_H * devices * price.per_hour if price is not None else 0.0
+    trials = [t for g in groups for t in g.trials]
+    counts = Counter(t.cell.cell_id for t in trials)
+    cells = {t.cell.cell_id: t.cell for t in trials}
+    made = {i: _cell(c, counts[i], facts.get(c.deployment.model.name), tables) for i, c in cells.items()}
+    starts = [_start(group, made, facts.get(group.deployment.model.name), site) for group in groups]
+    on_gpus = [s for s in starts if s.devices]
+    costs = [s.gpu_s / S_PER_H * s.price.per_hour for s in on_gpus if s.price is not None]
+    node_kwh = sum(s.node_joules for s in on_gpus) / J_PER_KWH
     return SweepForecast(
-        cells=tuple(cells.values()),
-        starts=len(groups),
-        busy_s=busy_s,
-        gpu_hours=gpu_s / S_PER_H,
-        gpu_kwh=gpu_j / J_PER_KWH,
-        node_kwh=node_j / J_PER_KWH,
-        electricity=node_j / J_PER_KWH * site.pue * site.electricity_per_kwh,
-        gpu_cost=cost if priced and groups else None,
-        complete=all(c.figures is not None for c in cells.values()),
+        cells=tuple(made.values()),
+        starts=len(starts),
+        busy_s=sum(s.seconds for s in starts),
+        gpu_hours=sum(s.gpu_s for s in on_gpus) / S_PER_H,
+        gpu_kwh=sum(s.joules for s in on_gpus) / J_PER_KWH,
+        node_kwh=node_kwh,
+        electricity=node_kwh * site.pue * site.electricity_per_kwh,
+        gpu_cost=sum(costs) if on_gpus and len(costs) == len(on_gpus) else None,
+        power_included=all(s.price is not None and s.price.includes_power for s in on_gpus),
+    )
+
+
+def _start(group: Group, made: Mapping[str, CellForecast], facts: ModelFacts | None, site: Site) -> _Start:
+    cells = [made[t.cell.cell_id] for t in group.trials]
+    figures = [(c.figures, c.trial_s) for c in cells if c.figures is not None]
+    start_s = start_seconds(group, facts)
+    idle_j = figures[0][0].idle_watts * start_s if figures else 0.0
+    on_cpu = group.deployment.on_cpu
+    return _Start(
+        seconds=start_s + sum(c.trial_s for c in cells),
+        devices=0 if on_cpu else group.deployment.parallel.devices,
+        joules=idle_j + sum(f.watts * seconds for f, seconds in figures),
+        price=None if on_cpu else site.gpu_price(group.deployment.accelerator),
     )
 
 
@@ -111,7 +129,8 @@ def start_seconds(group: Group, facts: ModelFacts | None) -> float:
     weights_s = facts.total_params * 2 / LOADING_BYTES_PER_S if facts is not None else 0.0
     if group.deployment.engine.name == "simulated":
         weights_s = 0.0
-    return engine_s + weights_s + idle_seconds(group.trials[0].cell.window.window_s)
+    idle_s = min(max(IDLE_SHARE * group.trials[0].cell.window.window_s, IDLE_S[0]), IDLE_S[1])
+    return engine_s + weights_s + idle_s
 
 
 def figures_of(cell: Cell, facts: ModelFacts | None, tables: Tables) -> Forecast:
@@ -134,13 +153,12 @@ def figures_of(cell: Cell, facts: ModelFacts | None, tables: Tables) -> Forecast
     return open_loop(machine, slots, schedule.due_s(), lengths, seconds)
 
 
-def _cell(cell: Cell, facts: ModelFacts | None, tables: Tables) -> CellForecast:
+def _cell(cell: Cell, trials: int, facts: ModelFacts | None, tables: Tables) -> CellForecast:
     window = cell.window
     try:
         figures = figures_of(cell, facts, tables)
     except BadInput as error:
-        return CellForecast(cell, 1, None, window.warmup_s + window.window_s + TRIAL_OVERHEAD_S, str(error))
+        return CellForecast(cell, trials, None, window.warmup_s + window.window_s + TRIAL_OVERHEAD_S, str(error))
     measured_s = max(window.window_s, WINDOW_REQUESTS_PLANNED * figures.request_s)
-    return CellForecast(
-        cell, 1, figures, max(window.warmup_s, figures.request_s) + measured_s + figures.request_s + TRIAL_OVERHEAD_S
-    )
+    warm_s = max(window.warmup_s, figures.request_s)
+    return CellForecast(cell, trials, figures, warm_s + measured_s + figures.request_s + TRIAL_OVERHEAD_S)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from joulemark.orchestrator.forecast import CellForecast, SweepForecast
 from joulemark.orchestrator.plan import label
+from joulemark.orchestrator.simulate import CellForecast, SweepForecast
 from joulemark.orchestrator.terminal import duration
 from joulemark.warehouse.units import MS_PER_S
 from joulemark.workloads.site import Site
@@ -44,6 +44,7 @@ def forecast_record(forecast: SweepForecast, site: Site) -> dict[str, Any]:
         "node_energy_kwh": forecast.node_kwh,
         "electricity": forecast.electricity,
         "gpu_cost": forecast.gpu_cost,
+        "power_included": forecast.power_included,
         "currency": site.currency,
     }
 
@@ -69,7 +70,8 @@ def _money(forecast: SweepForecast, site: Site) -> str:
     gpus = "no price of these GPUs is known"
     if forecast.gpu_cost is not None:
         gpus = f"{forecast.gpu_cost:.2f} {site.currency} for the GPU-hours"
-    return f"cost: {gpus}, {forecast.electricity:.2g} {site.currency} of electricity at PUE {site.pue:g} ({source})"
+    power = f"{forecast.electricity:.2g} {site.currency} of electricity at PUE {site.pue:g}"
+    return f"cost: {gpus}, {power}{', which is in that price' if forecast.power_included else ''} ({source})"
 
 
 def _record(cell: CellForecast) -> dict[str, Any]:
