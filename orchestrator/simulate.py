@@ -46,17 +46,18 @@ class CellForecast:
 class SweepForecast:
     """A sweep as one deployment after the other. ``complete`` is false where cells have no forecast.
 
-    ``gpu_kwh`` is the energy of the GPU boards, ``node_kwh`` with an assumed share of the node around them.
-    ``gpu_cost`` is None where the site has no price of a GPU; ``power_included`` says that it holds the electricity.
+    ``gpu_kwh`` is the energy of the GPU boards, ``node_kwh`` with an assumed share of the node around them: of the cells
+    that have a forecast, None where none has. ``gpu_cost`` is None where the site has no price of a GPU;
+    ``power_included`` says that it holds the electricity.
     """
 
     cells: tuple[CellForecast, ...]
     starts: int
     busy_s: float
     gpu_hours: float
-    gpu_kwh: float
-    node_kwh: float
-    electricity: float
+    gpu_kwh: float | None
+    node_kwh: float | None
+    electricity: float | None
     gpu_cost: float | None
     power_included: bool
 
@@ -94,6 +95,7 @@ def forecast(
     made = {i: _cell(c, counts[i], facts.get(c.deployment.model.name), tables) for i, c in cells.items()}
     starts = [_start(group, made, facts.get(group.deployment.model.name), site) for group in groups]
     on_gpus = [s for s in starts if s.devices]
+    known = any(c.figures is not None for c in made.values())
     costs = [s.gpu_s / S_PER_H * s.price.per_hour for s in on_gpus if s.price is not None]
     node_kwh = sum(s.node_joules for s in on_gpus) / J_PER_KWH
     return SweepForecast(
@@ -101,9 +103,9 @@ def forecast(
         starts=len(starts),
         busy_s=sum(s.seconds for s in starts),
         gpu_hours=sum(s.gpu_s for s in on_gpus) / S_PER_H,
-        gpu_kwh=sum(s.joules for s in on_gpus) / J_PER_KWH,
-        node_kwh=node_kwh,
-        electricity=node_kwh * site.pue * site.electricity_per_kwh,
+        gpu_kwh=sum(s.joules for s in on_gpus) / J_PER_KWH if known else None,
+        node_kwh=node_kwh if known else None,
+        electricity=node_kwh * site.pue * site.electricity_per_kwh if known else None,
         gpu_cost=sum(costs) if on_gpus and len(costs) == len(on_gpus) else None,
         power_included=all(s.price is not None and s.price.includes_power for s in on_gpus),
     )
