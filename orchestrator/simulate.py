@@ -46,7 +46,7 @@ class CellForecast:
 class SweepForecast:
     """A sweep as one deployment after the other. ``complete`` is false where cells have no forecast.
 
-    ``gpu_kwh`` is the energy of the GPU boards, ``node_kwh`` with an assumed share of the node around them: of the cells
+    ``gpu_kwh`` is the energy of the GPU boards, ``node_kwh`` with an assumed share of the node around them: of cells
     that have a forecast, None where none has. ``gpu_cost`` is None where the site has no price of a GPU;
     ``power_included`` says that it holds the electricity.
     """

@@ -13,7 +13,7 @@ matrix:
   model: llama-3.1-8b
   engine: simulated
   accelerator: [H100, H200]
-  concurrency: [1, 4]
+  concurrency: 4
 workload: {input_tokens: 64, output_tokens: 16}
 measure: {repeats: 1, warmup: 1s, window: 2s}
 """
@@ -36,7 +36,7 @@ def test_every_row_is_simulated_and_looks_it(ran):
     joulemark, _, done = ran
     assert "produced by the simulator; not a measurement" in done.stdout
     trials = joulemark.sql("from trials select trial, simulated, outcome")
-    assert len(trials) >= 4
+    assert len(trials) >= 2
     assert all(t["simulated"] for t in trials)
     rows = joulemark.sql("from leaderboard")
     assert {(r["boundary"], r["fidelity"]) for r in rows} == {("gpu", "simulated")}
