@@ -76,7 +76,7 @@ def reserved(deployment: Deployment, node: Node) -> int:
 
 
 def simulated_gpus(deployments: Iterable[Deployment], node: Node) -> dict[str, int]:
-    """Return how many GPUs of each label the node simulates: those it declares, else as many as any deployment needs."""
+    """Return how many GPUs of each label the node simulates: its own, else as many as are needed."""
     found: dict[str, int] = {}
     for deployment in deployments:
         if deployment.engine.name == Simulated.name and suits(deployment, node):

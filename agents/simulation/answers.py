@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -14,7 +14,7 @@ CHARACTERS_PER_TOKEN = 4
 """Where a prompt is text: nothing here has a tokenizer."""
 MOST_TOKENS = 16
 """Answer length where none is asked for, as OpenAI's API has it."""
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 
 
@@ -28,7 +28,7 @@ class StreamOptions(msgspec.Struct, gc=False):
 class Asked(msgspec.Struct, gc=False):
     """A request body, as far as it matters here."""
 
-    prompt: str | list[int] | list[str] | list[list[int]] = ""
+    prompt: Any = ""
     messages: list[dict[str, Any]] = []
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -38,13 +38,15 @@ class Asked(msgspec.Struct, gc=False):
     @property
     def input_tokens(self) -> int:
         """Tokens of the prompt: counted where it is tokens, else about."""
-        if isinstance(self.prompt, list) and self.prompt:
-            first = self.prompt[0]
-            if isinstance(first, int):
-                return len(self.prompt)
-            return len(first) if isinstance(first, list) else 1 + len(first) // CHARACTERS_PER_TOKEN
-        text = self.prompt if isinstance(self.prompt, str) else ""
-        text += "".join(str(message.get("content", "")) for message in self.messages)
+        prompt = self.prompt
+        if isinstance(prompt, list) and prompt:
+            if isinstance(prompt[0], int):
+                return len(prompt)
+            # A list of prompts: one is all that is ever sent.
+            prompt = prompt[0]
+            if isinstance(prompt, list):
+                return len(prompt)
+        text = str(prompt) + "".join(str(message.get("content", "")) for message in self.messages)
         return 1 + len(text) // CHARACTERS_PER_TOKEN
 
     @property
@@ -65,7 +67,7 @@ class Answer:
     ended: bool = False
 
     @classmethod
-    def begin(cls, transport: asyncio.Transport, asked: Asked, *, chat: bool) -> Answer:
+    def begin(cls, transport: asyncio.Transport, asked: Asked, *, chat: bool) -> Self:
         """Begin to answer: the head of a stream leaves at once, as engines send it."""
         answer = cls(transport, asked, chat, Sequence(asked.input_tokens, asked.output_tokens))
         answer.sequence.tag = answer

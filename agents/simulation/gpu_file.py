@@ -20,17 +20,19 @@ from pathlib import Path
 from joulemark.warehouse.units import NS_PER_US
 
 _NUMBER = struct.Struct("<q")
-_RECORD = struct.Struct("<qqdqddddd")
+_RECORD = struct.Struct("<qqdqdddddddd")
 SIZE = 128
 ATTEMPTS = 1000
-SUFFIX = ".gpu"
+SUFFIX = ".v1.gpu"
+"""Another number where the record is laid out otherwise."""
 
 
 @dataclass(frozen=True)
 class GpuState:
     """``energy_uj`` at ``since_ns`` (monotonic), ``busy_w`` until ``busy_until_ns``, ``idle_w`` after.
 
-    ``pid`` is the engine on it, 0 for none. Shares are of the busy time.
+    ``pid`` is the engine on it, 0 for none. Shares are of the busy time; ``computed_ns`` and ``moved_ns`` are for how
+    long arithmetic units and memory have worked until ``since_ns``, counted like the energy.
     """
 
     pid: int = 0
@@ -41,13 +43,35 @@ class GpuState:
     idle_w: float = 0.0
     compute_share: float = 0.0
     memory_share: float = 0.0
+    computed_ns: float = 0.0
+    moved_ns: float = 0.0
     memory_bytes: float = 0.0
+    limit_w: float = 0.0
 
     def energy_at_uj(self, now_ns: int) -> float:
         """Return the counter at an instant."""
-        busy_ns = max(0, min(now_ns, self.busy_until_ns) - self.since_ns)
         idle_ns = max(0, now_ns - max(self.since_ns, self.busy_until_ns))
-        return self.energy_uj + (busy_ns * self.busy_w + idle_ns * self.idle_w) / NS_PER_US
+        return self.energy_uj + (self._busy_ns(now_ns) * self.busy_w + idle_ns * self.idle_w) / NS_PER_US
+
+    def worked_at_ns(self, now_ns: int) -> tuple[float, float]:
+        """Return for how long arithmetic units and memory have worked until an instant."""
+        busy_ns = self._busy_ns(now_ns)
+        return self.computed_ns + busy_ns * self.compute_share, self.moved_ns + busy_ns * self.memory_share
+
+    def busy_from(self, begin_ns: int, end_ns: int, watts: float, shares: tuple[float, float]) -> GpuState:
+        """Return the state of a GPU that works from one instant to another, and is idle after that."""
+        computed_ns, moved_ns = self.worked_at_ns(begin_ns)
+        return replace(
+            self,
+            since_ns=begin_ns,
+            energy_uj=self.energy_at_uj(begin_ns),
+            busy_until_ns=end_ns,
+            busy_w=watts,
+            compute_share=shares[0],
+            memory_share=shares[1],
+            computed_ns=computed_ns,
+            moved_ns=moved_ns,
+        )
 
     def watts_at(self, now_ns: int) -> float:
         """Return the power at an instant."""
@@ -55,7 +79,11 @@ class GpuState:
 
     def idle_from(self, now_ns: int, idle_w: float, pid: int) -> GpuState:
         """Return the state of a GPU that does nothing from now on."""
-        return GpuState(pid, now_ns, self.energy_at_uj(now_ns), now_ns, idle_w, idle_w)
+        idle = self.busy_from(now_ns, now_ns, idle_w, (0.0, 0.0))
+        return replace(idle, pid=pid, idle_w=idle_w, memory_bytes=0.0, limit_w=0.0)
+
+    def _busy_ns(self, now_ns: int) -> int:
+        return max(0, min(now_ns, self.busy_until_ns) - self.since_ns)
 
 
 class GpuFile:
@@ -77,7 +105,12 @@ class GpuFile:
             gpu.write(GpuState().idle_from(time.monotonic_ns(), bare_idle_w, 0))
             gpu.close()
             draft.replace(path)
-        return cls(path)
+        gpu = cls(path)
+        state = gpu.read()
+        if state.since_ns > time.monotonic_ns():
+            # The machine has been started anew since, and its monotonic clock with it.
+            gpu.write(replace(state, since_ns=0, busy_until_ns=0).idle_from(time.monotonic_ns(), bare_idle_w, 0))
+        return gpu
 
     def read(self) -> GpuState:
         """Return the state. Raises OSError where it is never whole."""
@@ -104,14 +137,18 @@ class GpuFile:
             state.idle_w,
             state.compute_share,
             state.memory_share,
+            state.computed_ns,
+            state.moved_ns,
             state.memory_bytes,
+            state.limit_w,
         )
         _NUMBER.pack_into(self._map, 0, number + 1)
 
-    def occupy(self, idle_w: float, memory_bytes: float) -> GpuState:
+    def occupy(self, idle_w: float, memory_bytes: float, limit_w: float) -> GpuState:
         """Become the engine on it, and return the state from now on."""
         with self._locked():
-            state = replace(self.read().idle_from(time.monotonic_ns(), idle_w, os.getpid()), memory_bytes=memory_bytes)
+            idle = self.read().idle_from(time.monotonic_ns(), idle_w, os.getpid())
+            state = replace(idle, memory_bytes=memory_bytes, limit_w=limit_w)
             self.write(state)
         return state
 

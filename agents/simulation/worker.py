@@ -42,7 +42,7 @@ class Worker:
     def occupy(self) -> None:
         """Come to the GPUs: weights and cache are there from now on."""
         machine = self.batcher.machine
-        self._states = [gpu.occupy(machine.idle_w, machine.memory_bytes) for gpu in self.gpus]
+        self._states = [gpu.occupy(machine.idle_w, machine.memory_bytes, machine.limit_w) for gpu in self.gpus]
 
     def leave(self) -> None:
         """Give the GPUs back."""
@@ -77,20 +77,9 @@ class Worker:
 
     def _charge(self, begin_ns: int, end_ns: int, price: Cost) -> None:
         for place, gpu in enumerate(self.gpus):
-            before = self._states[place]
-            state = GpuState(
-                before.pid,
-                begin_ns,
-                before.energy_at_uj(begin_ns),
-                end_ns,
-                price.watts,
-                before.idle_w,
-                price.compute_share,
-                price.memory_share,
-                before.memory_bytes,
-            )
-            gpu.write(state)
-            self._states[place] = state
+            shares = price.compute_share, price.memory_share
+            self._states[place] = self._states[place].busy_from(begin_ns, end_ns, price.watts, shares)
+            gpu.write(self._states[place])
 
     def _hand_out(self, step: Step, price: Cost) -> None:
         self.flops += price.flops

@@ -50,7 +50,8 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
                 "end_at": interval.end_us,
             }
             found = reader.read(part.node, interval.start_us, interval.end_us)
-            used = [s for s in found if _counts(s, part, simulated=manifest.simulated)]
+            kind = _of_a_kind(found, manifest)
+            used = [s for s in kind if not s.scope.startswith("gpu_") or s.device in part.devices]
             # Idle power is measured on each node for itself, at times of its own.
             starts = _starts(manifest, name) if name == "window" else {part.node: interval.start_us}
             clock_us = clocks.uncertainty_us(part.node, starts)
@@ -63,11 +64,12 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
     return rows
 
 
-def _counts(series: Series, part: NodePart, *, simulated: bool) -> bool:
-    """Whether readings are of a trial: of its own GPUs, and simulated ones only, and only, where it is simulated."""
-    if simulated != (series.fidelity == SIMULATED):
-        return False
-    return not series.scope.startswith("gpu_") or series.device in part.devices
+def _of_a_kind(found: list[Series], manifest: TrialManifest) -> list[Series]:
+    """Return the readings that can be of a trial: never simulated ones of a real trial, nor real ones beside these."""
+    simulated = [s for s in found if s.fidelity == SIMULATED]
+    if manifest.simulated and simulated:
+        return simulated
+    return [s for s in found if s.fidelity != SIMULATED]
 
 
 def _without_figures(row: Row) -> Row:

@@ -1,7 +1,8 @@
 """Continuous batching as serving engines do it: at every step, all running requests and as much prompt as fits.
 
-Requests are taken in the order in which they came, each when the KV cache has room for the whole of it, so that none
-is ever put back. Prompts are worked on in chunks beside the running requests (Agrawal et al. 2024, "Sarathi-Serve").
+Requests are taken in the order in which they came, each when the KV cache has room for its prompt and half of its
+answer, which is what it holds on average. None is ever put back: engines do that where many are at their end at once.
+Prompts are worked on in chunks beside the running requests (Agrawal et al. 2024, "Sarathi-Serve").
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ class Sequence:
     def tokens(self) -> int:
         """Prompt and answer."""
         return self.input_tokens + self.output_tokens
+
+    @property
+    def held_tokens(self) -> int:
+        """What it holds of the KV cache on average."""
+        return self.input_tokens + (self.output_tokens + 1) // 2
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,10 @@ class Batcher:
             assert sequence.begun is not None
             self._seen -= sequence.input_tokens + self.steps - sequence.begun
             del self.running[sequence]
-            self._held_tokens -= sequence.tokens
+            self._held_tokens -= sequence.held_tokens
         elif sequence in self._prefilling:
             self._prefilling.remove(sequence)
-            self._held_tokens -= sequence.tokens
+            self._held_tokens -= sequence.held_tokens
         elif sequence in self.waiting:
             self.waiting.remove(sequence)
 
@@ -135,8 +141,8 @@ class Batcher:
         room = self.machine.kv_tokens
         while self.waiting and self.active < self.slots:
             sequence = self.waiting[0]
-            if self._held_tokens + sequence.tokens > room:
+            if self._held_tokens + sequence.held_tokens > room:
                 return
             self.waiting.popleft()
-            self._held_tokens += sequence.tokens
+            self._held_tokens += sequence.held_tokens
             self._prefilling.append(sequence)
