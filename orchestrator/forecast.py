@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 
 from joulemark.orchestrator.inventory import Node, suits
 from joulemark.orchestrator.plan import Group, Wanted
-from joulemark.orchestrator.schedule import Schedule
+from joulemark.orchestrator.schedule import Schedule, gpus_held
 
 PRIOR_TRIALS = 1.0
 """What was expected counts as much as this many trials that took as long."""
@@ -26,15 +27,29 @@ def makespan_s(
 ) -> float:
     """Return how long the groups take on these nodes, taken as they will be."""
     schedule = Schedule.of(groups, cost_s)
-    free = [(0.0, number, node) for number, (node, _) in enumerate((n, k) for n in nodes for k in range(lanes(n)))]
-    heapq.heapify(free)
+    running: list[tuple[float, int, Node, Group]] = []
+    held = dict.fromkeys((n.node for n in nodes), 0)
+    busy = dict.fromkeys((n.node for n in nodes), 0)
+    numbers = itertools.count()
+
+    def fill(node: Node, now_s: float) -> None:
+        while busy[node.node] < lanes(node):
+            free = node.gpus - held[node.node] if lanes(node) > 1 else None
+            group = schedule.take(node, free)
+            if group is None:
+                return
+            busy[node.node] += 1
+            held[node.node] += gpus_held(group, node)
+            heapq.heappush(running, (now_s + cost_s(group), next(numbers), node, group))
+
+    for node in nodes:
+        fill(node, 0.0)
     end_s = 0.0
-    while free:
-        at_s, number, node = heapq.heappop(free)
-        group = schedule.take(node)
-        if group is not None:
-            end_s = max(end_s, at_s + cost_s(group))
-            heapq.heappush(free, (at_s + cost_s(group), number, node))
+    while running:
+        end_s, _, node, group = heapq.heappop(running)
+        busy[node.node] -= 1
+        held[node.node] -= gpus_held(group, node)
+        fill(node, end_s)
     return end_s
 
 

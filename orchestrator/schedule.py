@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from joulemark.orchestrator.copies import Places
-from joulemark.orchestrator.inventory import Node, suits
+from joulemark.orchestrator.inventory import Node, reserved, suits
 from joulemark.orchestrator.plan import Group, TrialKey
 
 LOOK_AHEAD = 16
@@ -79,7 +79,7 @@ class Schedule:
             return None
         queue, at = found
         group, deployment = queue[at].group, queue[at].deployment
-        if free is not None and free < _needs(group, node):
+        if free is not None and free < gpus_held(group, node):
             return None
         del queue[at]
         self._ran.setdefault(node.node, set()).add(deployment)
@@ -170,9 +170,9 @@ def _there(group: Group, valid: Places) -> frozenset[TrialKey]:
     return frozenset(t.key for t in group.trials if len(group.nodes) == 1 and group.nodes <= valid.get(t.key, set()))
 
 
-def _needs(group: Group, node: Node) -> int:
-    """Return the GPUs that nobody else may hold meanwhile: all of them where the CPUs are what is measured."""
-    return node.gpus if group.deployment.on_cpu else group.deployment.parallel.devices
+def gpus_held(group: Group, node: Node) -> int:
+    """Return the GPUs that nobody else may use meanwhile: all of them where the CPUs are what is measured."""
+    return node.gpus if group.deployment.on_cpu else reserved(group.deployment, node)
 
 
 def _before(one: _Entry, other: _Entry) -> bool:

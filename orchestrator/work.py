@@ -7,10 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from joulemark.orchestrator.copies import Places
-from joulemark.orchestrator.inventory import Node, reserved
+from joulemark.orchestrator.inventory import Node
 from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.plan import Group, TrialKey
-from joulemark.orchestrator.schedule import Schedule, may_run
+from joulemark.orchestrator.schedule import Schedule, gpus_held, may_run
 
 WAIT_S = 0.5
 
@@ -70,13 +70,8 @@ class Work:
         """Return the GPUs that the node's other lanes leave; None where it has one lane."""
         if self.lanes.on(node) == 1:
             return None
-        return node.gpus - sum(_holds(group, node) for group in self._taken.get(node.node, ()))
+        return node.gpus - sum(gpus_held(group, node) for group in self._taken.get(node.node, ()))
 
     def _leave(self, node: Node, group: Group) -> None:
         self._taken[node.node].remove(group)
         self._changed.notify_all()
-
-
-def _holds(group: Group, node: Node) -> int:
-    """Return the GPUs that nobody else may use meanwhile: all of them where the CPUs are what is measured."""
-    return node.gpus if group.deployment.on_cpu else reserved(group.deployment, node)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -10,9 +11,12 @@ from joulemark.agents.orders import AgentConfig, NodeFacts, StartResult, TrialRe
 from joulemark.orchestrator import node_worker
 from joulemark.orchestrator.driver import Driver
 from joulemark.orchestrator.inventory import Node
+from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.manifests import SweepFacts
 from joulemark.orchestrator.plan import groups
 from joulemark.orchestrator.progress import Progress
+from joulemark.orchestrator.schedule import Schedule
+from joulemark.orchestrator.verdicts import known
 from joulemark.warehouse.errors import ClusterError, DiskFull, MeterError, NodeLost, WarehouseError
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
 from joulemark.warehouse.store.location import Warehouse
@@ -76,7 +80,7 @@ class Agent:
         self.cluster.ran.append((self.node.node, order.trial))
         return TrialResult("done", (), NodePart(self.node.node, "boot", ("cpu",), "cpu", Interval(1, 2)), 1, 2)
 
-    def stop_engine(self):
+    def stop_engine(self, lane):
         pass
 
     def reaches_warehouse(self):
@@ -102,7 +106,6 @@ class Agent:
 def cluster(monkeypatch):
     made = Cluster()
     monkeypatch.setattr(Agent, "cluster", made)
-    monkeypatch.setattr(node_worker, "RayAgent", Agent)
     monkeypatch.setattr(node_worker, "holder_of", lambda _: "sweep other (process 1 on x)")
     monkeypatch.setattr(node_worker, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr("joulemark.orchestrator.driver.ROSTER_S", 0.02)
@@ -111,19 +114,21 @@ def cluster(monkeypatch):
 
 @pytest.fixture
 def drive(cluster, tmp_path):
-    def run(starts=2, suits=lambda *_: True, patience_s=20.0, commit_errors=()):
+    def run(starts=2, only=None, patience_s=20.0, commit_errors=()):
         errors = list(commit_errors)
         deployment = Deployment(
             ModelRef("m", "path", "/m.gguf"), "f16", "f16", EngineRef("llamacpp", "1"), "cpu", Parallel()
         )
         cells = [Cell(deployment, Workload(10, 5, c), WindowPolicy(1.0, 2.0)) for c in CELLS]
         todo = groups(cells, 1, starts, ())
+        if only is not None:
+            todo = [replace(g, nodes=frozenset({only})) for g in todo]
 
         def commit(manifest):
             if errors:
                 raise errors.pop(0)
             run.manifests.append(manifest)
-            return ()
+            return known(())
 
         run.manifests, run.told = [], []
         driver = Driver(
@@ -131,17 +136,19 @@ def drive(cluster, tmp_path):
             sweep=SweepFacts("sweep", 1, starts, {"m": None}),
             living=lambda: list(cluster.alive.values()),
             config=lambda node: AgentConfig(node.node, str(tmp_path)),
-            suits=suits,
             commit=commit,
             attempts={},
-            progress=Progress("sweep", len(CELLS) * starts, 0, 0.1),
+            progress=Progress("sweep", len(CELLS) * starts, 0),
             tell=run.told.append,
             taken=lambda _: False,
-            valid_now=set,
+            valid_now=dict,
+            schedule=Schedule.of(todo, lambda _: 0.1),
+            lanes=Lanes({}),
+            agent=Agent,
             clock=None,
             patience_s=patience_s,
         )
-        driver.run(todo)
+        driver.run()
         run.valid = [m for m in run.manifests if m.outcome == "done"]
         assert len({(m.cell, m.start, m.repeat) for m in run.valid}) == len(run.valid), "a trial counts twice"
         run.all = {(c.cell_id, s) for c in cells for s in range(starts)} == {(m.cell, m.start) for m in run.valid}
@@ -187,14 +194,14 @@ def test_the_only_node_that_will_do_is_waited_for(cluster, drive):
         return lost()
 
     cluster.trouble["a"] = [dies]
-    assert drive(suits=lambda _, n: n.node == "a").errors == []
+    assert drive(only="a").errors == []
     assert drive.all
     assert "b" not in cluster.opened
 
 
 def test_patience_with_a_node_ends(cluster, drive):
     cluster.trouble["a"] = [lambda: cluster.kill("a") or lost()]
-    (error,) = drive(suits=lambda _, n: n.node == "a", patience_s=0.2).errors
+    (error,) = drive(only="a", patience_s=0.2).errors
     assert "a did not come back" in str(error)
     assert "the same command goes on" in str(error)
     assert not drive.all
