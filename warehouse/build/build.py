@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import duckdb
 import msgspec
@@ -19,13 +20,15 @@ from joulemark.warehouse.build.clocks import Clocks
 from joulemark.warehouse.build.figures import figure_tables
 from joulemark.warehouse.build.merge import merge, sweep_out, without
 from joulemark.warehouse.build.part import part
+from joulemark.warehouse.build.phase_estimates import phase_rows
 from joulemark.warehouse.build.readings import PowerReader
 from joulemark.warehouse.build.renewal import renewed_trials
-from joulemark.warehouse.build.shares import request_energy_rows
+from joulemark.warehouse.build.shares import share_rows
 from joulemark.warehouse.build.trial_energy import trial_energy_rows
+from joulemark.warehouse.build.trial_windows import trial_windows
 from joulemark.warehouse.errors import Vanished, WarehouseError
 from joulemark.warehouse.query.connection import connect
-from joulemark.warehouse.query.groups import ENERGY, FIGURES, SHARES, definition
+from joulemark.warehouse.query.groups import ENERGY, FIGURES, GROUPS, SHARES, definition
 from joulemark.warehouse.query.snapshot import Snapshot, slo_digest, take, without_unreadable
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.identity import content_id
@@ -158,11 +161,19 @@ def _derive(
             snapshot = _write(snapshot, FIGURES, new, made.tables([m.trial for m in new]))
         new = [m for m in manifests if m.trial in shares]
         if new:
-            rows = [row for _, mine in request_energy_rows(made.connection, new, reader) for row in mine]
-            snapshot = _write(
-                snapshot, SHARES, new, {SHARES: pa.Table.from_pylist(rows, schema=DATASETS[SHARES].arrow)}
-            )
+            snapshot = _write(snapshot, SHARES, new, _shares(made.connection, new, reader))
     return snapshot
+
+
+def _shares(
+    connection: duckdb.DuckDBPyConnection, manifests: list[TrialManifest], reader: PowerReader
+) -> dict[str, pa.Table]:
+    """Return the tables of the group: what requests have of their windows, and what phases seem to have."""
+    rows: dict[str, list[dict[str, Any]]] = {dataset: [] for dataset in GROUPS[SHARES]}
+    for windows in trial_windows(connection, manifests, reader):
+        rows["request_energy"] += [row for window in windows for row in share_rows(window)]
+        rows["phase_estimates"] += phase_rows(connection, windows)
+    return {name: pa.Table.from_pylist(mine, schema=DATASETS[name].arrow) for name, mine in rows.items()}
 
 
 def _write(snapshot: Snapshot, group: str, manifests: list[TrialManifest], tables: dict[str, pa.Table]) -> Snapshot:

@@ -14,7 +14,7 @@ ENERGY, FIGURES, SHARES = "trial_energy", "figures", "request_energy"
 GROUPS: dict[str, tuple[str, ...]] = {
     ENERGY: ("trial_energy",),
     FIGURES: STORED,
-    SHARES: ("request_energy",),
+    SHARES: ("request_energy", "phase_estimates"),
 }
 """Datasets and stored views by group, each group after those that it rests on."""
 
@@ -26,7 +26,8 @@ def definition(group: str) -> str:
     if group == ENERGY:
         return content_id(versions)
     if group == SHARES:
-        return content_id([*versions, DATASETS["request_energy"].version, _texts(["trial_components"])])
+        shares = [DATASETS[d].version for d in GROUPS[SHARES]]
+        return content_id([*versions, *shares, _texts(["trial_components", "tokens"])])
     return content_id([*versions, _texts(STORED)])
 
 
