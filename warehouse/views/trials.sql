@@ -14,7 +14,9 @@
 -- devices: GPUs of all its nodes; 0 where the engine runs on the CPU
 -- on_cpu: whether the engine runs on the CPU
 -- model: model
--- revision: revision of its weights
+-- revision: revision of its weights: as asked for, else the commit that was found on the node
+-- licence: licence of its weights: the catalogue's, else what the model card on the node says
+-- weights_digest: digest of the files that were loaded: begins, ends and sizes
 -- weights: `real`, `generated` or `dummy`
 -- architecture: `dense` or `moe`
 -- total_params: parameters
@@ -90,7 +92,9 @@ SELECT
     ::INTEGER AS devices,
   coalesce(part.devices = ['cpu'], f ->> '$.accelerator' = 'cpu') AS on_cpu,
   f ->> '$.model.name' AS model,
-  f ->> '$.model.revision' AS revision,
+  coalesce(f ->> '$.model.revision', engine::JSON ->> '$.weights.commit') AS revision,
+  coalesce(model::JSON ->> '$.licence', engine::JSON ->> '$.weights.licence') AS licence,
+  engine::JSON ->> '$.weights.digest' AS weights_digest,
   f ->> '$.model.weights' AS weights,
   model::JSON ->> '$.architecture' AS architecture,
   try_cast(model::JSON ->> '$.total_params' AS BIGINT) AS total_params,
