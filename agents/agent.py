@@ -24,6 +24,7 @@ from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.home import joulemark_home
 from joulemark.agents.http import free_port
 from joulemark.agents.locks import exclusive
+from joulemark.agents.meters.process_tree import ProcessTree
 from joulemark.agents.models import prepare_model
 from joulemark.agents.models.origin import origin
 from joulemark.agents.node_facts import node_facts, node_row
@@ -165,8 +166,12 @@ class NodeAgent:
     def _ready(self, order: StartOrder, cold_idle: Interval | None) -> EngineRecord:
         assert self._host is not None
         deployment, pid = order.deployment, self._host.process.pid
-        self.power.sampler.watch(*((pid,) if pid is not None else ()))
+        roots = (pid,) if pid is not None else ()
+        self.power.sampler.watch(*roots)
+        tree = ProcessTree()
+        tree.watch(roots)
         loaded_idle = self._idle(f"measuring idle power of {deployment.engine.name}", order.idle_s)
+        busy_s = tree.cpu_ns() / 1e9
         self._part = NodePart(
             node=self.config.node,
             boot=self.clock.boot,
@@ -174,6 +179,7 @@ class NodeAgent:
             accelerator=deployment.accelerator,
             cold_idle=cold_idle,
             loaded_idle=loaded_idle,
+            loaded_idle_cpus=round(busy_s / loaded_idle.seconds, 4) if roots and loaded_idle.seconds else None,
         )
         return self._host.record
 

@@ -30,7 +30,8 @@ class Interval:
 class NodePart:
     """What one node contributed: its devices and its intervals.
 
-    ``devices`` are GPU UUIDs, or ``("cpu",)`` where the engine runs on the CPU.
+    ``devices`` are GPU UUIDs, or ``("cpu",)`` where the engine runs on the CPU. ``loaded_idle_cpus`` is how many
+    logical CPUs the engine kept busy while it was loaded and asked nothing: some schedulers spin.
     """
 
     node: str
@@ -40,6 +41,7 @@ class NodePart:
     window: Interval | None = None
     cold_idle: Interval | None = None
     loaded_idle: Interval | None = None
+    loaded_idle_cpus: float | None = None
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@
 -- reasons: what speaks against the trial as the agents saw it; see `trial_results` for all reasons
 -- engine_start: id of the engine start; its log is logs/<id>.log
 -- ready_s: time from the engine's start until it was ready [s]
+-- loaded_idle_cpus: logical CPUs that the engine kept busy with no requests; of the first node
 -- in_flight_fraction: requests in flight in the window, as a share of the target
 -- client_lag_p99_ms: event-loop lag of the load client, 99th percentile [ms]
 -- client_cpu_fraction: CPU use of the load client, as a share of one core; of its busiest process where there are several
@@ -152,6 +153,7 @@ SELECT
   reasons,
   engine::JSON ->> '$.start_id' AS engine_start,
   try_cast(engine::JSON ->> '$.ready_s' AS DOUBLE) AS ready_s,
+  part.loaded_idle_cpus AS loaded_idle_cpus,
   client.in_flight_fraction AS in_flight_fraction,
   client.lag_p99_us / 1e3 AS client_lag_p99_ms,
   client.cpu_fraction AS client_cpu_fraction,
