@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from secrets import token_hex
 
 from joulemark.agents.client.job import Progress
 from joulemark.agents.clock import NodeClock
-from joulemark.agents.devices import HeldDevices, endpoint_devices, held_devices
+from joulemark.agents.devices import HeldDevices, endpoint_devices, held_devices, simulated_devices
 from joulemark.agents.engines.endpoint import EndpointHost
 from joulemark.agents.engines.gpu_memory import GpuMemory
 from joulemark.agents.engines.host import EngineHost, StartError
@@ -41,6 +42,7 @@ from joulemark.agents.orders import (
 from joulemark.agents.power import PowerTrace
 from joulemark.agents.power_limits import PowerLimits
 from joulemark.agents.secrets import Secrets
+from joulemark.agents.simulation.gpu_file import gpu_path
 from joulemark.agents.trial import TrialRun, settle
 from joulemark.warehouse.errors import BadInput, EngineError, MissingTool
 from joulemark.warehouse.schema.identity import content_id
@@ -53,6 +55,7 @@ from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.catalogue import engine_named, environment_set
 from joulemark.workloads.engines.endpoint import Endpoint
+from joulemark.workloads.engines.simulated import GPUS_VARIABLE, Simulated
 from joulemark.workloads.models.catalogue import stored_precision
 
 LEASE_CHECK_S = 1.0
@@ -118,7 +121,7 @@ class NodeAgent:
     def start_engine(self, order: StartOrder) -> StartResult:
         """Measure cold idle once, set the power limit, bring the engine up, measure loaded idle."""
         started_us = self.clock.now_us()
-        self._held = held_devices(order.devices, self.power.sampler.meters.get("nvml", {}))
+        self._held = self._hold(order)
         engine: EngineRecord | None = None
         failure: EngineError | None = None
         try:
@@ -138,6 +141,11 @@ class NodeAgent:
         self._keep_logs()
         return replace(result, failure_class=failure.failure_class, error=str(failure), engine_log=failure.log)
 
+    def _hold(self, order: StartOrder) -> HeldDevices:
+        if order.deployment.engine.name == Simulated.name:
+            return HeldDevices(tuple(simulated_devices(self.config.node, order.deployment, order.devices)))
+        return held_devices(order.devices, self.power.sampler.meters.get("nvml", {}))
+
     def _bring_up(self, order: StartOrder) -> EngineRecord:
         deployment = order.deployment
         self._machine.claim(self._say)
@@ -147,10 +155,10 @@ class NodeAgent:
         self._memory.wait_returned(self._held.uuids, self._say)
         if self._cold_idle is None:
             self._cold_idle = self._idle("measuring idle power without an engine", order.idle_s)
-        if deployment.power_limit_w is not None:
+        if deployment.power_limit_w is not None and deployment.engine.name != Simulated.name:
             self._limit(deployment.power_limit_w)
         host = self._host = self._start(order, interpreter, model_path)
-        own = deployment.engine.named in self.config.environments
+        own = deployment.engine.name == Simulated.name or deployment.engine.named in self.config.environments
         host.record = replace(
             host.record,
             requirement_set=None if own else _set_of(deployment),
@@ -248,6 +256,9 @@ class NodeAgent:
 
     def _prepare(self, deployment: Deployment) -> tuple[Path, str]:
         name = deployment.engine.name
+        if name == Simulated.name:
+            # It is a program of ours, and has no weights to load.
+            return Path(sys.executable), deployment.model.name
         given = self.config.environments.get(deployment.engine.named)
         interpreter = use_environment(given) if given else ensure_environment(_set_of(deployment), self.home, self._say)
         self._say(f"preparing {deployment.model.name} in {deployment.quantization}")
@@ -270,6 +281,10 @@ class NodeAgent:
         )
         # CUDA's own order of devices may differ from NVML's, which is that of the PCI bus.
         variables = {"CUDA_VISIBLE_DEVICES": ",".join(order.devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        if deployment.engine.name == Simulated.name:
+            indexes = simulated_devices(self.config.node, deployment, order.devices).values()
+            files = (str(gpu_path(self.folder, deployment.accelerator, index)) for index in indexes)
+            variables = {GPUS_VARIABLE: ":".join(files)}
         self._say(f"starting {deployment.engine.name} with {deployment.model.name} in {deployment.quantization}")
         engine = engine_named(deployment.engine.name)
         timeout_s = start_timeout_s(engine.ready_timeout_s, model_path, order.weight_bytes)

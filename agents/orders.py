@@ -30,6 +30,8 @@ class AgentConfig:
     endpoints: dict[str, EndpointPlace] = field(default_factory=dict)
     meters: tuple[MeterSource, ...] = ()
     window_s: float | None = None
+    simulated_gpus: dict[str, int] = field(default_factory=dict)
+    """How many GPUs of each label the node is to simulate."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ class PowerTrace:
             config.cpu_watts,
             sources=config.meters,
             window_s=config.window_s,
+            simulated_gpus=config.simulated_gpus,
         )
         sampler = SamplerProcess(sampling, command)
         trace = cls(config.node, spool, warehouse, sampler)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from joulemark.agents.orders import AgentConfig, AgentProgress, NodeFacts
 from joulemark.orchestrator.have import TrialKey
-from joulemark.orchestrator.inventory import Node
+from joulemark.orchestrator.inventory import Node, simulated_here
 from joulemark.orchestrator.manifests import SweepFacts
 from joulemark.orchestrator.node_runner import NodeRunner
 from joulemark.orchestrator.plan import Group
@@ -144,7 +144,8 @@ class Driver:
         return self._take(node)
 
     def _run_group(self, runner: NodeRunner, node: Node, group: Group) -> None:
-        devices = Devices(node, 0 if group.deployment.on_cpu else group.deployment.parallel.devices)
+        free = group.deployment.on_cpu or simulated_here(group.deployment, node)
+        devices = Devices(node, 0 if free else group.deployment.parallel.devices)
         try:
             runner.run(group, devices.ids)
         finally:

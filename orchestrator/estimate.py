@@ -11,7 +11,7 @@ from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.units import J_PER_KWH, S_PER_H
 
 TRIAL_OVERHEAD_S = 3.0
-START_S = {"llamacpp": 6.0, "vllm": 60.0, "sglang": 60.0}
+START_S = {"llamacpp": 6.0, "vllm": 60.0, "sglang": 60.0, "simulated": 5.0}
 """Engine start, loading and idle measurement, where nothing was measured yet."""
 
 

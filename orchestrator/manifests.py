@@ -9,6 +9,7 @@ from joulemark.agents.orders import NodeFacts, StartResult, TrialResult
 from joulemark.orchestrator.plan import Wanted
 from joulemark.warehouse.schema.identity import device_set_id, trial_id
 from joulemark.warehouse.schema.trial import EngineRecord, NodePart, TrialManifest
+from joulemark.workloads.engines.simulated import Simulated
 from joulemark.workloads.models.catalogue import licence_of
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.traffic.tables import Tables
@@ -66,6 +67,7 @@ def manifest(
         client=result.client,
         traces=result.traces,
         versions=node.versions,
+        simulated=trial.cell.deployment.engine.name == Simulated.name,
     )
 
 

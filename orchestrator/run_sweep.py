@@ -14,7 +14,7 @@ from joulemark.orchestrator import sweep_record
 from joulemark.orchestrator.driver import Driver
 from joulemark.orchestrator.estimate import trial_s
 from joulemark.orchestrator.have import have, verdict
-from joulemark.orchestrator.inventory import Node, suits
+from joulemark.orchestrator.inventory import Node, simulated_gpus, suits
 from joulemark.orchestrator.progress import Progress, Snapshot
 from joulemark.orchestrator.sweep_work import SweepWork
 from joulemark.orchestrator.terminal import Terminal
@@ -57,6 +57,7 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
             endpoints=dict(work.expansion.endpoints),
             meters=tuple(m for m in work.site.meters if m.is_for(node.node)),
             window_s=min((t.cell.window.window_s for t in trials), default=None),
+            simulated_gpus=simulated_gpus((g.deployment for g in work.groups), node),
         )
 
     def keep(manifest: TrialManifest) -> tuple[str, ...]:

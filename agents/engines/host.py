@@ -21,7 +21,10 @@ from joulemark.warehouse.store.layout import LOGS
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.adapter import LOG, Engine, StartFacts
 
-LAUNCHERS = {"llamacpp": Path(__file__).with_name("llamacpp_server.py")}
+LAUNCHERS = {
+    "llamacpp": Path(__file__).with_name("llamacpp_server.py"),
+    "simulated": Path(__file__).parent.parent / "simulation" / "server.py",
+}
 """Programs of ours that an engine's command line may ask for with ``{launcher}``."""
 READY_POLL_S = 0.1
 CRASHES = (signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGBUS, signal.SIGABRT)

@@ -18,6 +18,8 @@ from joulemark.orchestrator.cli.options import (
     warehouse_option,
 )
 from joulemark.orchestrator.plan import Group, label
+from joulemark.orchestrator.simulate import SweepForecast, forecast
+from joulemark.orchestrator.simulate_text import forecast_lines, forecast_record
 from joulemark.orchestrator.sweep_work import SweepWork, load_work
 from joulemark.orchestrator.terminal import duration
 from joulemark.warehouse.store.location import Warehouse
@@ -29,20 +31,42 @@ from joulemark.workloads.matrix import Omission
 @site_option
 @cluster_option
 @force_option
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Forecast rates, energy and cost of every cell with the simulator, also of GPUs that are not here.",
+)
 @json_option
 @warehouse_option
 def plan(
-    sweep_file: Path, site_file: Path | None, cluster: str | None, force: bool, as_json: bool, warehouse: str
+    sweep_file: Path,
+    site_file: Path | None,
+    cluster: str | None,
+    force: bool,
+    simulate: bool,
+    as_json: bool,
+    warehouse: str,
 ) -> None:
     """Show what a sweep file asks for: cells, placement, what is excluded and why, time, energy and cost.
 
     Nothing is started. Trials that the warehouse has already are counted and not planned again.
     """
     work = load_work(sweep_file, site_file, Warehouse.at(warehouse), _nodes(cluster), force=force)
+    record = _record(work) if as_json else {}
+    lines = [] if as_json else _lines(work)
+    if simulate:
+        found = _forecast(work)
+        record["forecast"] = forecast_record(found, work.site)
+        lines += forecast_lines(found, work.site)
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_record(work)), indent=1) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
         return
-    print("\n".join(_lines(work)))
+    print("\n".join(lines))
+
+
+def _forecast(work: SweepWork) -> SweepForecast:
+    groups = [*work.groups, *(group for group, _ in work.homeless)]
+    return forecast(groups, work.expansion.facts, work.expansion.tables, work.site)
 
 
 def _nodes(cluster: str | None) -> list[Any]:

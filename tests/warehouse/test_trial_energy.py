@@ -171,6 +171,24 @@ def test_the_simulator_is_never_anything_else(tmp_path):
     assert power["cpu"]["fidelity"] == "simulated"
 
 
+MADE_UP = Meter("simulated", "SIM-1", "gpu_board", "simulated", share=3.0)
+
+
+def test_a_simulated_trial_has_nothing_of_the_node_it_ran_on(tmp_path):
+    spec = Spec(simulated=True, accelerator="H100", devices=("SIM-1",), meters=(MADE_UP, *SOCKETS, PLUG))
+    truth, power, rows, _ = one(tmp_path, spec)
+    assert {(boundary, p["fidelity"]) for boundary, p in power.items()} == {("gpu", "simulated")}
+    assert power["gpu"]["energy_j"] == pytest.approx(3 * truth.window_j, rel=1e-6)
+    assert {r["meter"] for r in rows} == {"simulated"}
+
+
+def test_a_real_trial_has_nothing_of_simulated_gpus(tmp_path):
+    plain, beside = (
+        one(tmp_path / name, gpus(GPU_1, GPU_2, *more))[1] for name, more in (("a", ()), ("b", (MADE_UP,)))
+    )
+    assert beside == plain
+
+
 def test_reasons_beyond_the_device_do_not_speak_against_the_device(tmp_path):
     _, _, _, results = one(tmp_path, gpus(GPU_1, GPU_2, PLUG, reasons=("node_not_filled",)))
     assert {r["boundary"]: (r["valid"], r["reasons"]) for r in results} == {

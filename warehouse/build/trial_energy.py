@@ -17,7 +17,8 @@ INTERVALS = ("window", "cold_idle", "loaded_idle")
 DISAGREEMENT = 0.05
 LOOSE = 0.005
 """A counter this uncertain, as a share of its energy, gives way to an integral that is known better."""
-NOT_MEASURED = frozenset({"modelled", "simulated"})
+SIMULATED = "simulated"
+NOT_MEASURED = frozenset({"modelled", SIMULATED})
 NO_METER = "none"
 """Meter of a row that says that there is none."""
 
@@ -41,7 +42,9 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
                 "end_at": interval.end_us,
             }
             found = reader.read(part.node, interval.start_us, interval.end_us)
-            used = [s for s in found if not s.scope.startswith("gpu_") or s.device in part.devices]
+            used = [
+                s for s in _of_a_kind(found, manifest) if not s.scope.startswith("gpu_") or s.device in part.devices
+            ]
             clock_us = clocks.uncertainty_us(part.node, nodes, interval.start_us)
             for series in used:
                 update_us = updates.energy_us(part.node, series.meter, series.scope, interval.start_us)
@@ -49,6 +52,14 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
                 rows += [head | row for row in found_rows]
             rows += [head | row for row in _missing_rows(part, used, simulated=manifest.simulated)]
     return rows
+
+
+def _of_a_kind(found: list[Series], manifest: TrialManifest) -> list[Series]:
+    """Return the readings that can be of a trial: never simulated ones of a real trial, nor real ones beside these."""
+    simulated = [s for s in found if s.fidelity == SIMULATED]
+    if manifest.simulated and simulated:
+        return simulated
+    return [s for s in found if s.fidelity != SIMULATED]
 
 
 def series_rows(
@@ -111,7 +122,7 @@ def _missing_rows(part: NodePart, used: list[Series], *, simulated: bool) -> Ite
     if on_cpu and seen:
         return
     others = {s.fidelity for s in seen}
-    fidelity = "simulated" if simulated else (min(others) if others else "counter")
+    fidelity = SIMULATED if simulated else (min(others) if others else "counter")
     reason = "device_missing" if seen else "no_power"
     estimate = Estimate(None, None, 0.0, 0, None, (reason,))
     for device in sorted(set(part.devices) - {s.device for s in seen}):
