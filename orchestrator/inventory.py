@@ -70,6 +70,11 @@ def simulated_here(deployment: Deployment, node: Node) -> bool:
     return deployment.engine.name == Simulated.name and not node.gpus
 
 
+def reserved(deployment: Deployment, node: Node) -> int:
+    """Return how many GPUs of the node are reserved for the deployment."""
+    return 0 if deployment.on_cpu or simulated_here(deployment, node) else deployment.parallel.devices
+
+
 def simulated_gpus(deployments: Iterable[Deployment], node: Node) -> dict[str, int]:
     """Return how many GPUs of each label the node simulates: its own, else as many as are needed."""
     found: dict[str, int] = {}
@@ -85,4 +90,11 @@ def why_nowhere(deployment: Deployment, nodes: Sequence[Node]) -> str | None:
     if any(suits(deployment, n) for n in nodes):
         return None
     there = ", ".join(sorted({f"{n.gpus} x {n.accelerator}" if n.gpus else "no GPU" for n in nodes}))
-    return f"needs {deployment.parallel.devices} x {deployment.accelerator} in one node; the nodes have: {there}"
+    wanted = deployment.parallel.devices
+    several = sum(n.gpus for n in nodes if n.accelerator == deployment.accelerator) >= wanted
+    if several and deployment.parallel.pipeline * deployment.parallel.data > 1:
+        return (
+            f"needs {wanted} x {deployment.accelerator}, which only several nodes have together, and an engine is "
+            f"started on one node only so far; the nodes have: {there}"
+        )
+    return f"needs {wanted} x {deployment.accelerator} in one node; the nodes have: {there}"

@@ -86,6 +86,14 @@ def not_started(trial: Wanted, node: NodeFacts, start: StartResult) -> TrialResu
     )
 
 
+def lost(
+    trial: Wanted, node: NodeFacts, devices: tuple[str, ...], started_us: int, ended_us: int, error: str
+) -> TrialResult:
+    """Return the result of a trial whose node was lost; the instants are as good as the driver knows them."""
+    part = NodePart(node.node, node.boot, devices, trial.cell.deployment.accelerator)
+    return TrialResult("failed", (), part, started_us, ended_us, failure_class="node_lost", error=error)
+
+
 def _model(facts: ModelFacts | None, name: str) -> dict[str, Any]:
     licence = licence_of(name)
     return {**(asdict(facts) if facts is not None else {}), **({"licence": licence} if licence else {})}
