@@ -215,10 +215,11 @@ def test_a_one_second_mean_tells_of_its_middle():
 
 
 def test_what_engines_share_has_no_figure_and_says_why(tmp_path):
-    _, _, power, results = one(tmp_path, gpus(GPU_1, GPU_2, PLUG, reasons=("node_shared",)))
-    assert results["gpu"][0]
+    _, power, _, rows = one(tmp_path, gpus(GPU_1, GPU_2, PLUG, reasons=("node_shared",)))
+    results = {r["boundary"]: r for r in rows}
+    assert results["gpu"]["valid"]
     assert power["gpu"]["energy_j"] > 0
     assert power["node"]["energy_j"] is None
     assert power["node"]["mean_w"] is None
-    assert "node_shared" in results["node"][1]
-    assert "no_power" not in results["node"][1]
+    assert "node_shared" in results["node"]["reasons"]
+    assert "no_power" not in results["node"]["reasons"]
