@@ -9,8 +9,8 @@ and of TPOT (the time after the first token over the tokens after it) must agree
 mean difference of two clients' medians against its 95 % interval, all comparisons together. Others are installed below
 FOLDER (some GB) where they are not there yet. Ends with 1 where tokens or times differ.
 
-All ask for usage on every chunk, with which joulemark counts tokens. It costs the server time; with ``--as-it-comes`` the
-others run once more without it, and show how much.
+All ask for usage on every chunk, with which joulemark counts tokens. It costs the server time; with ``--as-it-comes``
+the others run once more without it, and show how much.
 """
 
 from __future__ import annotations
