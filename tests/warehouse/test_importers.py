@@ -6,7 +6,7 @@ import hashlib
 import json
 
 import pytest
-from synthetic import Spec, cells
+from synthetic import Spec, add_trial, cells
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.warehouse.importers.format import Said
