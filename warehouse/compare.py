@@ -11,6 +11,7 @@ from joulemark.warehouse.build.cell_statistics import cell_mean
 from joulemark.warehouse.build.statistics import FAMILY_ERROR, Mean, compare_means
 from joulemark.warehouse.errors import BadInput
 from joulemark.warehouse.query.open import Connection
+from joulemark.warehouse.sensor_difference import SensorDifference, sensor_difference
 
 Row = dict[str, Any]
 
@@ -47,6 +48,7 @@ class Comparison:
     interval: tuple[float, float] | None
     p: float | None
     same_workload: bool
+    sensors: SensorDifference
 
     @property
     def distinguishable(self) -> bool:
@@ -80,7 +82,11 @@ def compare(connection: Connection, a: str, b: str, *, boundary: str | None = No
     (side_a, mean_a), (side_b, mean_b) = sides
     difference = compare_means(mean_a, mean_b)
     tasks = [{r["task"] for r in rows if r["cell"] == c} for c in cells]
-    return Comparison(side_a, side_b, *place, difference.ratio, difference.interval, difference.p, tasks[0] == tasks[1])
+    sensors = sensor_difference(connection, (cells[0], cells[1]), place)
+    same = tasks[0] == tasks[1]
+    return Comparison(
+        side_a, side_b, *place, difference.ratio, difference.interval, difference.p, same_workload=same, sensors=sensors
+    )
 
 
 def render(comparison: Comparison) -> str:
@@ -91,6 +97,7 @@ def render(comparison: Comparison) -> str:
         out.append(f"{name}: {side.label}")
         out.append(f"   {side.j_per_token:.3g} J/token {low_high}, {side.trials} trials, cell {side.cell}")
     out.append(f"{comparison.sentence} (boundary {comparison.boundary}, fidelity {comparison.fidelity})")
+    out.append(comparison.sensors.sentence(comparison.ratio))
     if not comparison.same_workload:
         out.append("the two were asked for different lengths of prompt or answer")
     return "\n".join(out) + "\n"

@@ -37,7 +37,12 @@ def compare(a: str, b: str, boundary: str | None, as_json: bool, warehouse: str)
         show_warnings(connection.warnings)
         comparison = comparing.compare(connection, a, b, boundary=boundary)
     if as_json:
-        record = {**asdict(comparison), "distinguishable": comparison.distinguishable}
+        could_make = comparison.sensors.could_make(comparison.ratio)
+        record = {
+            **asdict(comparison),
+            "distinguishable": comparison.distinguishable,
+            "sensors_could_make_it": could_make,
+        }
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
         return
     print(comparing.render(comparison), end="")

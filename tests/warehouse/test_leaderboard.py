@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from synthetic import Spec, add_trial, cells
+from synthetic import Meter, Spec, add_trial, cells
 
 from joulemark.warehouse import leaderboard
 from joulemark.warehouse.check import Thresholds, check
@@ -55,6 +55,16 @@ def test_groups_and_a_single_trial(tmp_path):
     assert other.count("energy per output token") == 1
 
 
+def test_an_engine_that_was_put_together_for_tests_is_called_that(tmp_path):
+    warehouse = Warehouse.at(tmp_path)
+    cells(warehouse, [Spec(), Spec(quantization="q4_0", requirement_set="sglang-cpu-0.5.23")])
+    cells(warehouse, [Spec(output_tokens=8, requirement_set="llamacpp-1.0")])
+    with open_warehouse(warehouse) as connection:
+        text = leaderboard.render(leaderboard.read(connection))
+    assert text.count("its figures mean nothing") == 1
+    assert text.index("its figures mean nothing") > text.index("q4_0")
+
+
 def test_nothing_valid(tmp_path):
     with open_warehouse(tmp_path) as connection:
         assert leaderboard.render(leaderboard.read(connection)) == "no cell has a valid trial yet\n"
@@ -72,6 +82,36 @@ def test_compare_by_filter_and_by_id(shared):
     swapped = compare(shared.connection, by_id.b.cell, by_id.a.cell)
     assert swapped.ratio == pytest.approx(1 / by_filter.ratio)
     assert swapped.p == pytest.approx(by_filter.p)
+
+
+def board(device, node="node-a", watts=400.0, **more):
+    meter = Meter("nvml", device, "gpu_board", "counter", poll_us=40_000, step_us=100_000)
+    return Spec(devices=(device,), nodes=(node,), accelerator="H100", meters=(meter,), busy_w=watts, **more)
+
+
+def test_a_sensor_s_gain_cancels_on_one_device_and_not_between_two(tmp_path):
+    warehouse = Warehouse.at(tmp_path)
+    specs = [board("GPU-1"), board("GPU-1", watts=420.0, quantization="q4_0"), board("GPU-2", watts=420.0, model="m")]
+    cells(warehouse, specs, repeats=3)
+    with open_warehouse(warehouse) as connection:
+        on_one = compare(connection, "quantization=q4_0", "model=tiny-dense,quantization=q8_0")
+        on_two = compare(connection, "model=m", "model=tiny-dense,quantization=q8_0")
+    assert on_one.ratio == pytest.approx(1.05, rel=1e-3) == on_two.ratio
+    assert on_one.sensors.same_sensors
+    # 5 W of 400 W and of 420 W differ by 0.06 %.
+    assert on_one.sensors.factor == pytest.approx(1 + 5 / 400 - 5 / 420, abs=1e-4)
+    assert on_one.sensors.could_make(on_one.ratio) is False
+    assert "gain cancels" in render(on_one)
+    assert not on_two.sensors.same_sensors
+    assert on_two.sensors.factor == pytest.approx((1 + 0.05 + 5 / 400) / (1 - 0.05 - 5 / 420), rel=1e-2)
+    assert on_two.sensors.could_make(on_two.ratio) is True
+    assert "could make this difference" in render(on_two)
+
+
+def test_sensors_of_unknown_quality_say_so(shared):
+    found = compare(shared.connection, "model=tiny-moe", "quantization=q4_0, concurrency=2")
+    assert found.sensors.factor is None
+    assert found.sensors.could_make(found.ratio) is None
 
 
 def test_what_cannot_be_told_apart_is_said_to_be_so(tmp_path):

@@ -128,8 +128,6 @@ def _variation(curve: Curve, around: range, apart: int) -> Variation:
 
 def _instant_error_j(curve: Curve, edge_us: int) -> float:
     """Return the standard error in joules from not knowing when the changes around an edge happened."""
-    if curve.error_us is None:
-        return 0.0
     segment = int(curve.segment(np.array([edge_us]))[0])
     power_w = (curve.energy_j[segment + 1] - curve.energy_j[segment]) / (curve.t_us[segment + 1] - curve.t_us[segment])
-    return float(power_w * curve.error_us[segment : segment + 2].max())
+    return float(power_w * curve.instant_error_us(segment))

@@ -7,25 +7,31 @@ of all cells are computed again whenever the set of trials has changed. What oth
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 
 import duckdb
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from joulemark.warehouse.build.cell_statistics import statistics_rows
 from joulemark.warehouse.build.clocks import Clocks
 from joulemark.warehouse.build.figures import figure_tables
 from joulemark.warehouse.build.merge import merge, sweep_out, without
+from joulemark.warehouse.build.meter_updates import MeterUpdates
 from joulemark.warehouse.build.part import part
+from joulemark.warehouse.build.phase_estimates import phase_rows
 from joulemark.warehouse.build.readings import PowerReader
 from joulemark.warehouse.build.renewal import renewed_trials
-from joulemark.warehouse.build.shares import request_energy_rows
+from joulemark.warehouse.build.shares import request_energy_table
 from joulemark.warehouse.build.trial_energy import trial_energy_rows
+from joulemark.warehouse.build.trial_windows import trial_windows
 from joulemark.warehouse.errors import Vanished, WarehouseError
 from joulemark.warehouse.query.connection import connect
-from joulemark.warehouse.query.groups import ENERGY, FIGURES, SHARES, definition
+from joulemark.warehouse.query.groups import ENERGY, FIGURES, PHASES, SHARES, definition
 from joulemark.warehouse.query.snapshot import Snapshot, slo_digest, take, without_unreadable
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.identity import content_id
@@ -82,13 +88,16 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
     snapshot = without(snapshot, renewed_trials(snapshot, set(wanted)))
     reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
     clocks = Clocks.read(warehouse, snapshot.files["clocks"])
-    energies = _missing(snapshot, ENERGY, wanted)
-    snapshot = _energies(snapshot, energies, reader, clocks)
-    figures = _missing(snapshot, FIGURES, wanted)
-    shares = _missing(snapshot, SHARES, wanted)
-    new_figures, new_shares = set(figures), set(shares)
-    for trials in _batches(t for t in wanted if t in new_figures or t in new_shares):
-        snapshot = _derived(snapshot, trials, new_figures, new_shares, reader)
+    groups = (ENERGY, FIGURES, SHARES, PHASES)
+    energies, figures, shares, phases = (_missing(snapshot, group, wanted) for group in groups)
+    updates = MeterUpdates.read(warehouse, snapshot.files["nodes"] if energies else ())
+    snapshot = _energies(snapshot, energies, reader, clocks, updates)
+    for trials in _batches(figures):
+        snapshot = _derived(snapshot, trials, _figures)
+    for trials in _batches(shares):
+        snapshot = _derived(snapshot, trials, partial(_shares, reader=reader))
+    for trials in _batches(phases):
+        snapshot = _derived(snapshot, trials, partial(_phases, reader=reader))
     statistics = only is None and _statistics(snapshot, changed=bool(figures))
     if statistics:
         snapshot = replace(snapshot, files=snapshot.files | {d: (whole_file(d),) for d in STATISTICS})
@@ -97,7 +106,7 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
         sweep_out(snapshot)
     elif wanted:
         snapshot = part(snapshot, [snapshot.manifest(t) for t in wanted])
-    warnings = (*snapshot.warnings, *reader.warnings, *clocks.warnings)
+    warnings = (*snapshot.warnings, *reader.warnings, *clocks.warnings, *updates.warnings)
     return BuildReport(len(energies), len(shares), statistics, warnings, replace(snapshot, warnings=warnings))
 
 
@@ -108,8 +117,13 @@ def spans(snapshot: Snapshot, dataset: str) -> dict[str, tuple[int, int]]:
 
 
 def _missing(snapshot: Snapshot, group: str, trials: Iterable[str]) -> list[str]:
+    """Return the trials without rows of the group, node by node: neighbours rest on the same files."""
     there = snapshot.covered(group)
-    return [t for t in trials if t not in there]
+    missing = [t for t in trials if t not in there]
+    mask = pc.is_in(snapshot.table["trial"], pa.array(missing, pa.string()))
+    rows = snapshot.table.select(["trial", "nodes"]).filter(mask).to_pylist()
+    place = {row["trial"]: min((n["node"] for n in row["nodes"]), default="") for row in rows}
+    return sorted(missing, key=place.__getitem__)
 
 
 def _batches(trials: Iterable[str]) -> Iterator[list[str]]:
@@ -118,24 +132,26 @@ def _batches(trials: Iterable[str]) -> Iterator[list[str]]:
         yield waiting[i : i + AT_ONCE]
 
 
-def _energies(snapshot: Snapshot, trials: list[str], reader: PowerReader, clocks: Clocks) -> Snapshot:
+def _energies(
+    snapshot: Snapshot, trials: list[str], reader: PowerReader, clocks: Clocks, updates: MeterUpdates
+) -> Snapshot:
     schema = DATASETS[ENERGY].arrow
     for names in _batches(trials):
         manifests = [snapshot.manifest(t) for t in names]
-        rows = [row for m in manifests for row in trial_energy_rows(m, reader, clocks)]
+        rows = [row for m in manifests for row in trial_energy_rows(m, reader, clocks, updates)]
         table = pa.Table.from_pylist(rows, schema=schema)
         snapshot = _write(snapshot, ENERGY, manifests, {ENERGY: table})
     return snapshot
 
 
 def _derived(
-    snapshot: Snapshot, trials: list[str], figures: set[str], shares: set[str], reader: PowerReader
+    snapshot: Snapshot, trials: list[str], step: Callable[[Snapshot, list[TrialManifest]], Snapshot]
 ) -> Snapshot:
     """Write what is computed from the views for these trials."""
     manifests = [snapshot.manifest(t) for t in trials]
     try:
-        return _derive(snapshot, manifests, figures, shares, reader)
-    except duckdb.Error as error:
+        return step(snapshot, manifests)
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
         _raise_where_gone(snapshot, error)
         # A file with a whole footer and broken pages: only reading all of it shows that.
         seen = part(snapshot, manifests)
@@ -146,23 +162,26 @@ def _derived(
         files = {d: tuple(n for n in names if n not in bad) for d, names in snapshot.files.items()}
         footers = {n: f for n, f in snapshot.footers.items() if n not in bad}
         snapshot = replace(snapshot, files=files, footers=footers, whole=frozenset(), warnings=read.warnings)
-        return _derive(snapshot, manifests, figures, shares, reader)
+        return step(snapshot, manifests)
 
 
-def _derive(
-    snapshot: Snapshot, manifests: list[TrialManifest], figures: set[str], shares: set[str], reader: PowerReader
-) -> Snapshot:
+def _figures(snapshot: Snapshot, manifests: list[TrialManifest]) -> Snapshot:
     with figure_tables(part(snapshot, manifests)) as made:
-        new = [m for m in manifests if m.trial in figures]
-        if new:
-            snapshot = _write(snapshot, FIGURES, new, made.tables([m.trial for m in new]))
-        new = [m for m in manifests if m.trial in shares]
-        if new:
-            rows = [row for _, mine in request_energy_rows(made.connection, new, reader) for row in mine]
-            snapshot = _write(
-                snapshot, SHARES, new, {SHARES: pa.Table.from_pylist(rows, schema=DATASETS[SHARES].arrow)}
-            )
-    return snapshot
+        return _write(snapshot, FIGURES, manifests, made.tables([m.trial for m in manifests]))
+
+
+def _shares(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerReader) -> Snapshot:
+    table = request_energy_table(part(snapshot, manifests), manifests, reader)
+    return _write(snapshot, SHARES, manifests, {SHARES: table})
+
+
+def _phases(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerReader) -> Snapshot:
+    mine = part(snapshot, manifests)
+    with closing(connect(mine)) as connection:
+        windows = trial_windows(connection, mine, manifests, reader)
+        rows = [row for batch in windows for row in phase_rows(connection, batch)]
+    table = pa.Table.from_pylist(rows, schema=DATASETS[PHASES].arrow)
+    return _write(snapshot, PHASES, manifests, {PHASES: table})
 
 
 def _write(snapshot: Snapshot, group: str, manifests: list[TrialManifest], tables: dict[str, pa.Table]) -> Snapshot:

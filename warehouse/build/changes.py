@@ -32,15 +32,21 @@ def in_order(t_us: Instants, values: Instants) -> tuple[Instants, Instants]:
     return t_us[first], values[first]
 
 
-def counter_changes(t_us: Instants, energy_uj: Instants) -> tuple[Instants, Floats, Floats]:
+def counter_changes(t_us: Instants, energy_uj: Instants) -> tuple[Instants, Floats, Floats | None]:
     """Return instants [us] at which a rising counter held which energy [uJ], and the instants' standard errors [us].
 
     A counter that moves slower than it is polled moved between two polls: halfway is taken, and where its changes are
     evenly spaced, their mean over the neighbours. A counter that has moved at every poll is taken as current, and may
-    have moved any time since the poll before.
+    have moved any time since the poll before: no errors are given.
     """
-    changed = np.flatnonzero(np.diff(energy_uj)) + 1
-    if len(changed) > EVERY_READING * (len(t_us) - 1) or len(changed) < 2:
+    moved = energy_uj[1:] != energy_uj[:-1]
+    count = int(np.count_nonzero(moved))
+    if count == len(moved):
+        return t_us, energy_uj.astype(np.float64), None
+    changed = np.flatnonzero(moved) + 1
+    if count > EVERY_READING * len(moved):
+        return (*_shown(t_us, energy_uj, changed), None)
+    if count < 2:
         return _as_read(t_us, energy_uj, changed)
     step_us = usual_us(np.diff(t_us[changed]))
     polls_us = (t_us[changed] - t_us[changed - 1]).astype(np.float64)
@@ -58,10 +64,17 @@ def counter_changes(t_us: Instants, energy_uj: Instants) -> tuple[Instants, Floa
 
 
 def _as_read(t_us: Instants, energy_uj: Instants, changed: Instants) -> tuple[Instants, Floats, Floats]:
-    """Return the readings that show a change, the first and the last, as they are."""
-    kept = np.unique(np.concatenate(([0], changed, [len(t_us) - 1])))
+    """Return the readings that show a change, the first and the last, as they are: known to a poll."""
+    at_us, held_uj = _shown(t_us, energy_uj, changed)
     poll_us = float(np.median(np.diff(t_us))) if len(t_us) > 1 else 0.0
-    return t_us[kept], energy_uj[kept].astype(np.float64), np.full(len(kept), poll_us / math.sqrt(12))
+    return at_us, held_uj, np.full(len(at_us), poll_us / math.sqrt(12))
+
+
+def _shown(t_us: Instants, energy_uj: Instants, changed: Instants) -> tuple[Instants, Floats]:
+    kept = np.zeros(len(t_us), dtype=np.bool_)
+    kept[changed] = True
+    kept[[0, -1]] = True
+    return t_us[kept], energy_uj[kept].astype(np.float64)
 
 
 def usual_us(apart_us: NDArray[np.int64] | Floats) -> float:

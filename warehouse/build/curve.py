@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +26,36 @@ class Curve:
     """Energy in joules since the first point, at instants in microseconds.
 
     Between points, power is constant (``power_w`` None: a counter) or goes linearly between ``power_w``.
-    ``error_us`` are the standard errors of the instants, ``lag_us`` how much later than at its point's instant the
-    energy may have been measured, or earlier, at 95 %: the same for all points. ``averaging_us`` is over how long a
-    time each power is a mean.
+    ``error_us`` are the standard errors of the instants; a ``current`` counter has moved at every poll, any time since
+    the poll before. ``update_us`` is how often what is shown is new (None: at every point, as far as is known),
+    ``averaging_us`` over how long a time each power is a mean.
     """
 
     t_us: Instants
     energy_j: Floats
     power_w: Floats | None = None
     error_us: Floats | None = None
-    lag_us: float = 0.0
+    current: bool = False
+    update_us: float | None = None
     averaging_us: int = 0
+
+    @cached_property
+    def usual_us(self) -> float:
+        """The usual distance of two points; 0 where there are none. It costs as much as the curve itself."""
+        return float(np.median(np.diff(self.t_us))) if len(self.t_us) > 1 else 0.0
+
+    @property
+    def lag_us(self) -> float:
+        """How much later than at its point's instant the energy may have been measured, or earlier, at 95 %."""
+        return LAG_STEPS * (self.usual_us if self.update_us is None else self.update_us)
+
+    def instant_error_us(self, segment: int) -> float:
+        """Return the standard error of the instants of the points around a segment."""
+        if self.current:
+            since_poll_us = self.usual_us / math.sqrt(12)
+            # Where it moves faster than it is polled, a poll shows where it was up to one update earlier.
+            return since_poll_us if self.update_us is None else min(since_poll_us, self.update_us / math.sqrt(3))
+        return 0.0 if self.error_us is None else float(self.error_us[segment : segment + 2].max())
 
     @property
     def total_j(self) -> float:
@@ -82,10 +103,13 @@ class Curve:
         return np.clip(np.searchsorted(self.t_us, t_us, side="right") - 1, 0, len(self.t_us) - 2)
 
 
-def counter_curve(t_us: Instants, energy_uj: Instants, start_us: int, end_us: int) -> tuple[Curve, bool]:
+def counter_curve(
+    t_us: Instants, energy_uj: Instants, start_us: int, end_us: int, update_us: float | None = None
+) -> tuple[Curve, bool]:
     """Return the curve through the changes of a counter, and whether it went backwards inside the interval.
 
-    Readings beyond a reset outside the interval are left out.
+    Readings beyond a reset outside the interval are left out. ``update_us`` is how often the counter moves, where that
+    was measured: of use where it moves at every poll.
     """
     t_us, energy_uj = in_order(t_us, energy_uj)
     if not len(t_us):
@@ -98,8 +122,9 @@ def counter_curve(t_us: Instants, energy_uj: Instants, start_us: int, end_us: in
     stop = min((int(r) for r in resets if r > last), default=len(t_us))
     t_us, energy_uj = t_us[begin:stop], energy_uj[begin:stop]
     at_us, held_uj, error_us = counter_changes(t_us, energy_uj - energy_uj[0])
-    lag_us = LAG_STEPS * float(np.median(np.diff(at_us))) if len(at_us) > 1 else 0.0
-    return Curve(at_us, held_uj / UJ_PER_J, error_us=error_us, lag_us=lag_us), reset
+    current = error_us is None
+    known_us = update_us if current else None
+    return Curve(at_us, held_uj / UJ_PER_J, error_us=error_us, current=current, update_us=known_us), reset
 
 
 def power_curve(t_us: Instants, power_mw: Instants, averaging_us: int = 0) -> Curve:
@@ -112,4 +137,4 @@ def power_curve(t_us: Instants, power_mw: Instants, averaging_us: int = 0) -> Cu
     pieces_j = (power_w[1:] + power_w[:-1]) / 2 * np.diff(t_us) / US_PER_S
     energy_j = np.concatenate(([0.0], np.cumsum(pieces_j)))[: len(t_us)]
     middle_us = t_us - averaging_us // 2
-    return Curve(middle_us, energy_j, power_w, lag_us=LAG_STEPS * period_us, averaging_us=averaging_us)
+    return Curve(middle_us, energy_j, power_w, update_us=period_us, averaging_us=averaging_us)

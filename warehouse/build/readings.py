@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from joulemark.warehouse.build.curve import Curve, counter_curve, power_curve
+from joulemark.warehouse.build.segments import Run, Segment, Segments, ascending
 from joulemark.warehouse.errors import Vanished
-from joulemark.warehouse.schema.columns import INSTANT
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.units import US_PER_S
 
 MARGIN_US = 120 * US_PER_S
 """Readings this far outside an interval still bracket its edges and tell the update period."""
 
-KEYS = ("meter", "device", "scope")
+VALUES = ("energy_uj", "power_mw")
 AVERAGING_US = {"nvml-average": US_PER_S}
 """Over how long a time each power reading of a meter is a mean; all others tell of the moment, or it is not known."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """All readings of one meter for one device and scope, ascending in time, NULL readings with value 0 and no flag."""
+    """All readings of one meter for one device and scope, ascending in time.
+
+    Readings that are NULL, and values that were not asked for, have value 0 and no flag.
+    """
 
     meter: str
     device: str
@@ -41,18 +46,17 @@ class Series:
 
     def touches(self, start_us: int, end_us: int) -> bool:
         """Return whether there are readings in the interval, or on both sides of it."""
-        inside = bool(((self.t_us >= start_us) & (self.t_us <= end_us)).any())
-        return inside or bool(self.t_us[0] < start_us and self.t_us[-1] > end_us)
+        return bool(self.t_us[0] <= end_us and self.t_us[-1] >= start_us)
 
     @property
     def counter(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Instants and counter values of the readings that have one."""
-        return self.t_us[self.has_energy], self.energy_uj[self.has_energy]
+        return _those(self.has_energy, self.t_us, self.energy_uj)
 
     @property
     def power(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Instants and power of the readings that have one."""
-        return self.t_us[self.has_power], self.power_mw[self.has_power]
+        return _those(self.has_power, self.t_us, self.power_mw)
 
     def curve(self, method: str, start_us: int, end_us: int) -> Curve:
         """Return the cumulative energy that ``counter`` or ``integral`` uses for the interval."""
@@ -66,9 +70,13 @@ class Series:
         return AVERAGING_US.get(self.meter, 0)
 
 
+Columns = list[NDArray[Any]]
+Piece = tuple[Run, Columns]
+
+
 @dataclass
 class PowerReader:
-    """Reads power traces by node and time; opens each segment's footer once.
+    """Reads power traces by node and time; decodes a segment once for trials that follow each other on a node.
 
     ``files`` are the readable segments, as names relative to the warehouse.
     """
@@ -79,16 +87,26 @@ class PowerReader:
     """First and last instant [us] of segments, where they are known already."""
     warnings: list[str] = field(default_factory=list)
 
-    def read(self, node: str, start_us: int, end_us: int) -> list[Series]:
-        """Return the node's series that have readings in the interval or on both sides of it."""
+    def read(
+        self,
+        node: str,
+        start_us: int,
+        end_us: int,
+        *,
+        devices: Collection[str] | None = None,
+        values: Sequence[str] = VALUES,
+    ) -> list[Series]:
+        """Return the node's series that have readings in the interval or on both sides of it.
+
+        Only of these ``devices`` (default: all), and only with these ``values``.
+        """
         low, high = start_us - MARGIN_US, end_us + MARGIN_US
-        tables = [t for name in self._segments(node, low, high) if (t := self._rows(name, low, high)) is not None]
-        if not tables:
-            return []
-        table = pa.concat_tables(tables)
-        keys = table.select(KEYS).group_by(list(KEYS)).aggregate([]).sort_by([(k, "ascending") for k in KEYS])
-        found = [_series(table, key) for key in keys.to_pylist()]
-        return [s for s in found if s.touches(start_us, end_us)]
+        found: defaultdict[tuple[str, str, str], list[Piece]] = defaultdict(list)
+        for name in self._segments(node, low, high):
+            for run, piece in self._pieces(name, low, high, devices, values):
+                found[run.words[:3]].append((run, piece))
+        series = (_series(found[key]) for key in sorted(found))
+        return [s for s in series if s.touches(start_us, end_us)]
 
     def _segments(self, node: str, low: int, high: int) -> list[str]:
         names = self._by_node.get(node, ())
@@ -115,21 +133,24 @@ class PowerReader:
                 raise Vanished(f"{name} is gone") from error
         return self.spans[name]
 
-    def _rows(self, name: str, low: int, high: int) -> pa.Table | None:
-        bounds = [pa.scalar(v, pa.int64()).cast(INSTANT) for v in (low, high)]
+    def _pieces(
+        self, name: str, low: int, high: int, devices: Collection[str] | None, values: Sequence[str]
+    ) -> list[Piece]:
+        """Return the part of each run of a segment that lies in the interval; none of one that cannot be read."""
         try:
-            return pq.read_table(
-                self.warehouse.path(name),
-                filesystem=self.warehouse.filesystem,
-                columns=[*KEYS, "fidelity", "t", "power_mw", "energy_uj"],
-                filters=(pc.field("t") >= bounds[0]) & (pc.field("t") <= bounds[1]),
-            )
+            segment = self._decoded[name]
+            runs = [r for r in segment.runs if devices is None or r.words.device in devices]
+            return [(run, piece) for run in runs if len((piece := _cut(segment, run, low, high, values))[0])]
         except FileNotFoundError as error:
             raise Vanished(f"{name} is gone") from error
-        except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        except (OSError, pa.ArrowException) as error:
             self.warnings.append(f"{name}: skipped, cannot be read: {_first_line(error)}")
             self._good.discard(name)
-            return None
+            return []
+
+    @cached_property
+    def _decoded(self) -> Segments:
+        return Segments(self.warehouse)
 
 
 def _footer_span(metadata: pq.FileMetaData) -> tuple[int, int]:
@@ -142,30 +163,42 @@ def _footer_span(metadata: pq.FileMetaData) -> tuple[int, int]:
     return min(s.min_raw for s in groups), max(s.max_raw for s in groups)
 
 
-def _series(table: pa.Table, key: dict[str, str]) -> Series:
-    mask = pc.and_(
-        pc.and_(pc.equal(table["meter"], key["meter"]), pc.equal(table["device"], key["device"])),
-        pc.equal(table["scope"], key["scope"]),
-    )
-    rows = table.filter(mask)
-    t_us, order = np.unique(_ints(rows["t"].cast(pa.int64())), return_index=True)
-    return Series(
-        **key,
-        fidelity=rows["fidelity"][0].as_py(),
-        t_us=t_us,
-        power_mw=_ints(rows["power_mw"])[order],
-        has_power=_valid(rows["power_mw"])[order],
-        energy_uj=_ints(rows["energy_uj"])[order],
-        has_energy=_valid(rows["energy_uj"])[order],
-    )
+def _cut(segment: Segment, run: Run, low: int, high: int, values: Sequence[str]) -> Columns:
+    """Return instants of the run that lie in the interval, then flags and values for each of ``VALUES``."""
+    t_us = segment.t_us[run.begin : run.end]
+    if not run.ascending:
+        rows = run.begin + np.flatnonzero((t_us >= low) & (t_us <= high))
+        places: slice | NDArray[np.int64] = rows[np.argsort(segment.t_us[rows], kind="stable")]
+    else:
+        first, last = np.searchsorted(t_us, [low, high + 1])
+        places = slice(run.begin + int(first), run.begin + int(last))
+    columns: Columns = [segment.t_us[places]]
+    for name in VALUES:
+        numbers, there = segment.values(name) if name in values else _nothing(len(segment.t_us))
+        columns += [there[places], numbers[places]]
+    return columns
 
 
-def _ints(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    return np.asarray(pc.fill_null(column, 0).to_numpy(), dtype=np.int64)
+def _nothing(count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    return np.broadcast_to(np.int64(0), count), np.broadcast_to(np.False_, count)
 
 
-def _valid(column: pa.ChunkedArray) -> NDArray[np.bool_]:
-    return np.asarray(pc.is_valid(column).to_numpy(), dtype=np.bool_)
+def _series(pieces: list[Piece]) -> Series:
+    """Return the pieces as one series, of several readings of one instant the first."""
+    run, columns = pieces[0]
+    if len(pieces) > 1:
+        columns = [np.concatenate(c) for c in zip(*(c for _, c in pieces), strict=True)]
+    if not run.ascending or (len(pieces) > 1 and not ascending(columns[0])):
+        _, order = np.unique(columns[0], return_index=True)
+        columns = [c[order] for c in columns]
+    t_us, has_energy, energy_uj, has_power, power_mw = columns
+    return Series(*run.words, t_us, power_mw, has_power, energy_uj, has_energy)
+
+
+def _those(
+    there: NDArray[np.bool_], t_us: NDArray[np.int64], values: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return (t_us, values) if there.all() else (t_us[there], values[there])
 
 
 def _first_line(error: Exception) -> str:

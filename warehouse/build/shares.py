@@ -1,93 +1,98 @@
-"""Rows of `request_energy`, trial by trial, from the components that the view `trial_components` chose."""
+"""The table `request_energy` of some trials, from the components that the view `trial_components` chose."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from joulemark.warehouse.build.curve import Curve
 from joulemark.warehouse.build.readings import PowerReader
-from joulemark.warehouse.build.request_energy import cumulative_j, equal_shares, request_rows, window_edges
-from joulemark.warehouse.schema.trial import Interval, NodePart, TrialManifest
+from joulemark.warehouse.build.request_energy import cumulative_j, equal_shares, window_edges
+from joulemark.warehouse.build.spans import Spans, read_spans
+from joulemark.warehouse.build.window_energy import Row, window_components, window_energy
+from joulemark.warehouse.query.snapshot import Snapshot
+from joulemark.warehouse.schema import DATASETS
+from joulemark.warehouse.schema.trial import TrialManifest
 
-Row = dict[str, Any]
-
-NARROWEST = ("gpu", "cpu", "gpu+cpu", "node")
-BATCH = 200
-"""Trials whose requests are in memory at a time."""
-
-COMPONENTS = """
-SELECT trial, boundary, node, meter, device, scope, method, energy_j
-FROM trial_components
-WHERE "interval" = 'window' AND list_contains($trials, trial)
-"""
-
-REQUESTS = """
-SELECT trial, node, request, sent_at, coalesce(last_token_at, ended_at) AS done_at
-FROM requests
-WHERE list_contains($trials, trial)
-ORDER BY trial, node, request
-"""
+METHOD = "equal_active"
 
 
-def request_energy_rows(
-    connection: duckdb.DuckDBPyConnection, manifests: list[TrialManifest], reader: PowerReader
-) -> Iterator[tuple[TrialManifest, list[Row]]]:
-    """Yield each trial with its rows: none where the window has no energy figure."""
-    for i in range(0, len(manifests), BATCH):
-        batch = manifests[i : i + BATCH]
-        names = {"trials": [m.trial for m in batch]}
-        components = _by_trial(connection.sql(COMPONENTS, params=names).to_arrow_table())
-        requests = connection.sql(REQUESTS, params=names).to_arrow_table()
-        for manifest in batch:
-            mine = requests.filter(pc.equal(requests["trial"], manifest.trial))
-            yield manifest, _rows(manifest, components[manifest.trial], mine, reader)
+@dataclass(frozen=True)
+class Shares:
+    """Shares of one trial's window: of the requests of each node in their order, and the rest."""
+
+    trial: str
+    boundary: str
+    client: str
+    spans: Sequence[Spans]
+    energy_j: NDArray[np.float64]
+    rest_j: float
 
 
-def _by_trial(components: pa.Table) -> defaultdict[str, list[Row]]:
-    found: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in components.to_pylist():
-        found[row["trial"]].append(row)
-    return found
+def request_energy_table(snapshot: Snapshot, manifests: Sequence[TrialManifest], reader: PowerReader) -> pa.Table:
+    """Return the rows of these trials, those of a trial together: none where the window has no energy figure.
+
+    Their figures must be in the snapshot. Raises Vanished where a file is gone, OSError or ArrowException where one
+    cannot be read.
+    """
+    trials = {m.trial for m in manifests}
+    components = window_components(snapshot, trials)
+    spans = read_spans(snapshot.warehouse, snapshot.files["requests"], trials)
+    found = (_shares(m, components[m.trial], spans.get(m.trial, []), reader) for m in manifests)
+    return _table(sorted((s for s in found if s is not None), key=lambda s: s.trial))
 
 
-def _rows(manifest: TrialManifest, components: list[Row], requests: pa.Table, reader: PowerReader) -> list[Row]:
-    boundary = next((b for b in NARROWEST if any(c["boundary"] == b for c in components)), None)
-    mine = [c for c in components if c["boundary"] == boundary]
-    parts = {p.node: p for p in manifest.nodes if p.window is not None}
-    if boundary is None or not parts or any(c["energy_j"] is None for c in mine):
-        return []
-    client = next((parts[n] for n in requests["node"].unique().to_pylist() if n in parts), next(iter(parts.values())))
-    window = _window(client)
-    sent_us, done_us = (_instants(requests[c]) for c in ("sent_at", "done_at"))
-    edges_us, sent_us, done_us = window_edges(window, sent_us, done_us)
-    energy_j = cumulative_j(_curves(mine, parts, reader), edges_us, window)
+def _shares(manifest: TrialManifest, components: list[Row], spans: list[Spans], reader: PowerReader) -> Shares | None:
+    energy = window_energy(manifest, components, (s.node for s in spans), reader)
+    if energy is None:
+        return None
+    sent_us, done_us = (
+        np.concatenate([np.empty(0, np.int64), *(getattr(s, c) for s in spans)]) for c in ("sent_us", "done_us")
+    )
+    edges_us, sent_us, done_us = window_edges(energy.window, sent_us, done_us)
+    energy_j = cumulative_j(energy.curves, edges_us, energy.window)
     shares_j, rest_j = equal_shares(energy_j, edges_us, sent_us, done_us)
-    numbers = list(zip(requests["node"].to_pylist(), requests["request"].to_pylist(), strict=True))
-    return request_rows(manifest.trial, boundary, numbers, shares_j, rest_j, client.node)
+    return Shares(manifest.trial, energy.boundary, energy.node, spans, shares_j, rest_j)
 
 
-def _curves(components: list[Row], parts: dict[str, NodePart], reader: PowerReader) -> list[tuple[Curve, Interval]]:
-    curves = []
-    for node, part in parts.items():
-        window = _window(part)
-        series = {(s.meter, s.device, s.scope): s for s in reader.read(node, window.start_us, window.end_us)}
-        for c in (c for c in components if c["node"] == node):
-            found = series[c["meter"], c["device"], c["scope"]]
-            curves.append((found.curve(c["method"], window.start_us, window.end_us), window))
-    return curves
+def _table(shares: Sequence[Shares]) -> pa.Table:
+    """Return the dataset's rows: for each trial those of requests that have a share, then the rest."""
+    schema = DATASETS["request_energy"].arrow
+    pieces = [(s, *_columns(s)) for s in shares]
+    counts = [len(energy_j) for _, _, _, energy_j in pieces]
+    number = np.concatenate([np.empty(0, np.int32), *(n for _, _, n, _ in pieces)])
+    rests = np.cumsum(counts, dtype=np.int64) - 1
+    is_rest = np.zeros(len(number), dtype=np.bool_)
+    is_rest[rests] = True
+    nothing = pa.nulls(len(number), pa.float64())
+    columns = {
+        "trial": _words([s.trial for s in shares], np.repeat(np.arange(len(shares)), counts)),
+        "node": pa.concat_arrays([pa.array([], pa.string()), *(node for _, node, _, _ in pieces)]),
+        "request": pa.array(number, pa.int32(), mask=is_rest),
+        "boundary": _words([s.boundary for s in shares], np.repeat(np.arange(len(shares)), counts)),
+        "energy_j": np.concatenate([np.empty(0), *(energy_j for _, _, _, energy_j in pieces)]),
+        "prefill_j": nothing,
+        "decode_j": nothing,
+        "method": _words([METHOD], np.zeros(len(number), dtype=np.int64)),
+    }
+    return pa.table(columns, schema=schema)
 
 
-def _window(part: NodePart) -> Interval:
-    assert part.window is not None
-    return part.window
+def _words(words: list[str], places: NDArray[np.int64]) -> pa.Array:
+    return pa.array(words, pa.string()).take(pa.array(places))
 
 
-def _instants(column: pa.ChunkedArray) -> np.typing.NDArray[np.int64]:
-    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
+def _columns(shares: Shares) -> tuple[pa.Array, NDArray[np.int32], NDArray[np.float64]]:
+    """Return nodes, numbers and energies of one trial's rows, the rest last."""
+    kept = shares.energy_j != 0
+    nodes = [s.node for s in shares.spans]
+    place = np.repeat(np.arange(len(nodes)), [len(s.number) for s in shares.spans])
+    number = np.concatenate([np.empty(0, np.int32), *(s.number for s in shares.spans)])
+    return (
+        _words([*nodes, shares.client], np.append(place[kept], len(nodes))),
+        np.append(number[kept], np.int32(0)),
+        np.append(shares.energy_j[kept], shares.rest_j),
+    )

@@ -118,18 +118,25 @@ class Warehouse:
         """
         path = self.path(name)
         folder, _, base = path.rpartition("/")
-        # An object store shows an object only once it is closed; a folder needs a rename for that.
-        target = f"{folder}/.{base}.{uuid.uuid4().hex[:8]}" if self.local else path
         with _named_errors(path):
-            self.filesystem.create_dir(folder, recursive=True)
+            if not self.local:
+                # A stream to an object store puts there what it has when it is closed, also where the block failed.
+                sink = pa.BufferOutputStream()
+                yield sink
+                if not isinstance(self.filesystem, fs.S3FileSystem):
+                    self.filesystem.create_dir(folder, recursive=True)
+                with self.filesystem.open_output_stream(path) as stream:
+                    stream.write(sink.getvalue())
+                return
+            os.makedirs(folder, exist_ok=True)
+            target = f"{folder}/.{base}.{uuid.uuid4().hex[:8]}"
             try:
                 with self.filesystem.open_output_stream(target) as stream:
                     yield stream
-                if self.local:
-                    _fsync(target)
-                    os.replace(target, path)
+                _fsync(target)
+                os.replace(target, path)
             except BaseException:
-                if self.local and os.path.exists(target):
+                if os.path.exists(target):
                     os.unlink(target)
                 raise
 
@@ -141,13 +148,14 @@ class Warehouse:
     def create(self, name: str, content: bytes) -> bool:
         """Write a whole file only if none is there; return whether it was written.
 
-        On a local filesystem this is atomic between processes.
+        In a folder this is atomic between processes. In an object store, of two that write within the same moment
+        the later stays, and the other learns of it if that was before it looked again.
         """
         if not self.local:
             if self.exists(name):
                 return False
             self.write(name, content)
-            return True
+            return self.read(name) == content
         path = self.path(name)
         folder, _, base = path.rpartition("/")
         target = f"{folder}/.{base}.{uuid.uuid4().hex[:8]}"

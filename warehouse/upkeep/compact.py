@@ -72,7 +72,9 @@ def _plan(snapshot: Snapshot, settled_s: float) -> Iterator[tuple[str, list[str]
     """Yield which files become one."""
     before_ns = (time.time() - settled_s) * 1e9
     sizes = _sizes(snapshot.warehouse)
-    sweeps = dict(zip(*(snapshot.table[c].to_pylist() for c in ("trial", "sweep")), strict=True))
+    facts = snapshot.table.select(["trial", "sweep", "nodes", "started_us"]).to_pylist()
+    sweeps = {row["trial"]: row["sweep"] for row in facts}
+    places = {row["trial"]: (min((n["node"] for n in row["nodes"]), default=""), row["started_us"]) for row in facts}
     for dataset in (*BY_NODE_AND_DAY, *BY_SWEEP):
         groups: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
         for name in snapshot.files[dataset]:
@@ -80,7 +82,11 @@ def _plan(snapshot: Snapshot, settled_s: float) -> Iterator[tuple[str, list[str]
             if key and snapshot.written_ns[name] <= before_ns and sizes[name] <= LARGE_BYTES // 2:
                 groups[key].append(name)
         for key in sorted(groups):
-            for names in _portions(groups[key], sizes):
+            files = groups[key]
+            if dataset in BY_SWEEP:
+                # The trials of a node lie together, as the build step reads them.
+                files = sorted(files, key=lambda n: min(places[t] for t in _trials(snapshot, n)))
+            for names in _portions(files, sizes):
                 yield dataset, names
 
 
@@ -91,10 +97,14 @@ def _by_day(snapshot: Snapshot, name: str) -> tuple[str, ...] | None:
 
 def _by_sweep(snapshot: Snapshot, name: str, sweeps: dict[str, str]) -> tuple[str, ...] | None:
     """Return the sweep of a file's trials; None for one without a manifest, which may still be written."""
-    names = snapshot.footers[name].replaces or (name,)
-    found = {sweeps.get(n.rsplit("/", 1)[1].removesuffix(".parquet")) for n in names if PACK not in n}
+    found = {sweeps.get(t) for t in _trials(snapshot, name)}
     sweep = next(iter(found)) if len(found) == 1 else None
     return None if sweep is None else (sweep,)
+
+
+def _trials(snapshot: Snapshot, name: str) -> list[str]:
+    names = snapshot.footers[name].replaces or (name,)
+    return [n.rsplit("/", 1)[1].removesuffix(".parquet") for n in names if PACK not in n]
 
 
 def _portions(names: Iterable[str], sizes: dict[str, int]) -> Iterator[list[str]]:

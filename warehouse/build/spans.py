@@ -1,0 +1,85 @@
+"""When the requests of each trial were active, read from the few columns that say so."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from joulemark.warehouse.errors import Vanished
+from joulemark.warehouse.store.location import Warehouse
+
+COLUMNS = ("trial", "node", "request", "sent_at", "last_token_at", "ended_at")
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Requests of one client in one trial: their numbers, when each was sent, and its last token or its end."""
+
+    node: str
+    number: NDArray[np.int32]
+    sent_us: NDArray[np.int64]
+    done_us: NDArray[np.int64]
+
+
+def read_spans(warehouse: Warehouse, files: Iterable[str], trials: Collection[str]) -> dict[str, list[Spans]]:
+    """Return the requests of these trials, by trial.
+
+    Raises Vanished where a file is gone, OSError or ArrowException where one cannot be read.
+    """
+    found: defaultdict[str, list[Spans]] = defaultdict(list)
+    for name in files:
+        try:
+            with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
+                file = pq.ParquetFile(source, read_dictionary=["trial", "node"])
+                table = file.read(columns=list(COLUMNS))
+        except FileNotFoundError as error:
+            raise Vanished(f"{name} is gone") from error
+        for trial, spans in _by_trial(table):
+            if trial in trials:
+                found[trial].append(spans)
+    return {trial: [_together(node, some) for node, some in _by_node(every)] for trial, every in found.items()}
+
+
+def _by_trial(table: pa.Table) -> Iterable[tuple[str, Spans]]:
+    """Yield each stretch of rows of one trial and node; a file that is sorted has one of each."""
+    if not table.num_rows:
+        return
+    table = table.unify_dictionaries().combine_chunks()
+    words = [table[c].chunk(0) for c in ("trial", "node")]
+    trial, node = (w.indices.to_numpy() for w in words)
+    trials, nodes = (w.dictionary.to_pylist() for w in words)
+    number = table["request"].to_numpy()
+    sent_us = _instants(table["sent_at"])
+    done_us = _instants(pc.coalesce(table["last_token_at"], table["ended_at"]))
+    new = np.flatnonzero((trial[1:] != trial[:-1]) | (node[1:] != node[:-1])) + 1
+    for begin, end in zip([0, *new], [*new, len(trial)], strict=True):
+        part = slice(begin, end)
+        yield trials[trial[begin]], Spans(nodes[node[begin]], number[part], sent_us[part], done_us[part])
+
+
+def _by_node(spans: list[Spans]) -> list[tuple[str, list[Spans]]]:
+    nodes: defaultdict[str, list[Spans]] = defaultdict(list)
+    for some in spans:
+        nodes[some.node].append(some)
+    return sorted(nodes.items())
+
+
+def _together(node: str, spans: list[Spans]) -> Spans:
+    if len(spans) == 1:
+        return spans[0]
+    number, sent_us, done_us = (
+        np.concatenate([getattr(s, c) for s in spans]) for c in ("number", "sent_us", "done_us")
+    )
+    order = np.argsort(number, kind="stable")
+    return Spans(node, number[order], sent_us[order], done_us[order])
+
+
+def _instants(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
