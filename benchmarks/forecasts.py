@@ -13,7 +13,7 @@ import csv
 import itertools
 import os
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "qk_nope_head_dim": 128, "v_head_dim": 128, "vocab_size": 129280, "tie_word_embeddings": False,
     },
 }  # fmt: skip
+
+
+SENSED = (8, 512)
+FIELDS = {
+    "compute_efficiency": ("matmul_flops_per_s", "attention_flops_per_s"),
+    "memory_efficiency": ("memory_bytes_per_s",),
+    "step_us": ("step_s",),
+    "sequence_us": ("sequence_s",),
+    "memory_bound_power": ("memory_w",),
+}
+"""The assumptions that one GPU depends on, and what they are in a machine."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +173,31 @@ def summary(rows: list[Row]) -> str:
     )
 
 
+def sensitivity() -> str:
+    """Return a table: by how much J/token changes where an assumption is a quarter more, in two settings."""
+    lines = [f"| assumption | {' | '.join(f'{c} requests' for c in SENSED)} |", "| --- | ---: | ---: |"]
+    for name, fields in FIELDS.items():
+        changes = []
+        for concurrency in SENSED:
+            usual, more = (_sensed(concurrency, fields, factor) for factor in (1.0, 1.25))
+            changes.append(f"{more / usual - 1:+.1%}")
+        lines.append(f"| `{name}` | {' | '.join(changes)} |")
+    return "\n".join(lines)
+
+
+def _sensed(concurrency: int, fields: tuple[str, ...], factor: float) -> float:
+    published = {"model": "Llama-3.1-8B-Instruct", "gpus": "1", "system": "H100", "precision": "bf16"}
+    machine = machine_of(deployment_of(published), facts_of(published["model"]))
+    changed = {name: factor * getattr(machine, name) for name in fields}
+    if fields == ("memory_w",):
+        # The assumption is of the whole power, of which idle is a part.
+        changed = {"memory_w": factor * (machine.memory_w + machine.idle_w) - machine.idle_w}
+    workload = WORKLOADS[0]
+    lengths = itertools.repeat((workload.inputs, workload.outputs))
+    found = closed_loop(replace(machine, **changed), concurrency, concurrency, lengths)
+    return found.watts / found.output_tokens_per_s
+
+
 def _fits(published: dict[str, str], figures: Forecast) -> bool:
     first_s, next_s = SERVER_LIMITS_S.get(published["model"], (float("inf"),) * 2)
     return published["setting"] != "Server" or (figures.ttft_s <= first_s and figures.itl_s <= next_s)
@@ -196,6 +232,7 @@ def main() -> None:
     if options.folder is None or not (options.folder / FILE).exists():
         parser.error(f"name the folder that holds {FILE}, or set JOULEMARK_REFERENCE to it")
     print(table([forecast(published) for published in read(options.folder)]))
+    print(f"\n{sensitivity()}")
 
 
 if __name__ == "__main__":
