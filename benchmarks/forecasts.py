@@ -166,10 +166,13 @@ def summary(rows: list[Row]) -> str:
     """Return how far off the forecasts are, in a sentence."""
     ratios = [row.j_per_token / float(row.published["joules_per_output_token"]) for row in rows]
     apart = sorted(max(r, 1 / r) for r in ratios)
+    pairs = [p for p in itertools.combinations(rows, 2) if len({r.published["boundary"] for r in p}) == 1]
+    right = sum(_in_order(*p) for p in pairs)
     return (
         f"J/token: {sum(r < 1 for r in ratios)} of {len(ratios)} forecasts are too low. The median one is off by a "
         f"factor of {statistics.median(apart):.2f}, the worst by {apart[-1]:.2f}; in the geometric mean they are "
-        f"{statistics.geometric_mean(ratios):.2f} of what was published."
+        f"{statistics.geometric_mean(ratios):.2f} of what was published. Of {len(pairs)} pairs of one boundary, {right} are "
+        "in the order that was published."
     )
 
 
@@ -183,6 +186,11 @@ def sensitivity() -> str:
             changes.append(f"{more / usual - 1:+.1%}")
         lines.append(f"| `{name}` | {' | '.join(changes)} |")
     return "\n".join(lines)
+
+
+def _in_order(one: Row, other: Row) -> bool:
+    published = (float(row.published["joules_per_output_token"]) for row in (one, other))
+    return (one.j_per_token < other.j_per_token) == (next(published) < next(published))
 
 
 def _sensed(concurrency: int, fields: tuple[str, ...], factor: float) -> float:
