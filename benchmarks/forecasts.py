@@ -171,8 +171,8 @@ def summary(rows: list[Row]) -> str:
     return (
         f"J/token: {sum(r < 1 for r in ratios)} of {len(ratios)} forecasts are too low. The median one is off by a "
         f"factor of {statistics.median(apart):.2f}, the worst by {apart[-1]:.2f}; in the geometric mean they are "
-        f"{statistics.geometric_mean(ratios):.2f} of what was published. Of {len(pairs)} pairs of one boundary, {right} are "
-        "in the order that was published."
+        f"{statistics.geometric_mean(ratios):.2f} of what was published. "
+        f"Of {len(pairs)} pairs of one boundary, {right} are in the order that was published."
     )
 
 
