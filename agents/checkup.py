@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import shutil
 from collections.abc import Iterator, Mapping
@@ -10,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from joulemark.agents.checkup_meters import measured
-from joulemark.agents.clock import NodeClock
 from joulemark.agents.clock_kept import ClockKept, clock_kept
 from joulemark.agents.environments.installers import find_installer
 from joulemark.agents.environments.make import is_made
 from joulemark.agents.environments.sets import known_sets, load_set
 from joulemark.agents.gpu_users import gpu_users
 from joulemark.agents.home import joulemark_home
+from joulemark.agents.meters.cpu_watts import CPUINFO, cpu_facts
 from joulemark.agents.meters.discover import discover
-from joulemark.agents.node_facts import node_facts
+from joulemark.agents.node_facts import versions
 from joulemark.warehouse.errors import JoulemarkError
 
 LITTLE_BYTES, ROOM_BYTES = 1 << 30, 10 << 30
@@ -62,7 +65,8 @@ def check_up(node: str) -> Checkup:
     home = joulemark_home()
     meters, warnings = discover()
     described = measured(meters)
-    facts = node_facts(node, NodeClock.of_this_node(), described)
+    nvml = described.get("nvml", {})
+    boards: Mapping[str, str] = nvml.get("boards", {})
     free = shutil.disk_usage(_nearest(home)).free
     users = gpu_users()
     clock = clock_kept()
@@ -76,17 +80,17 @@ def check_up(node: str) -> Checkup:
     )
     return Checkup(
         node=node,
-        cpu=facts.cpu,
-        logical_cpus=facts.logical_cpus,
-        memory_bytes=facts.memory_bytes,
+        cpu=cpu_facts(CPUINFO.read_text()).get("model name", platform.machine()),
+        logical_cpus=os.cpu_count() or 1,
+        memory_bytes=psutil.virtual_memory().total,
         disk_free_bytes=free,
-        gpus=dict(zip(facts.devices, facts.accelerators, strict=True)),
-        driver=facts.driver,
+        gpus=boards,
+        driver=nvml.get("driver"),
         meters=described,
         engines={name: is_made(load_set(name), home) for name in known_sets()},
         gpu_users=users,
         clock=clock,
-        versions=facts.versions,
+        versions=versions(),
         findings=findings,
     )
 

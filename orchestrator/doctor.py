@@ -58,7 +58,7 @@ def lines(nodes: Sequence[NodeView]) -> Iterator[str]:
     """Yield what people read."""
     for seen in nodes:
         yield from _lines(seen)
-    kinds = Counter(n.node.accelerator or "no GPU" for n in nodes)
+    kinds = Counter(n.node.accelerator or ("GPU without a label" if n.node.gpus else "no GPU") for n in nodes)
     gpus = sum(n.node.gpus for n in nodes)
     well = sum(n.healthy for n in nodes)
     what = ", ".join(f"{number} x {kind}" for kind, number in kinds.most_common())
@@ -82,7 +82,12 @@ def record(seen: NodeView) -> dict[str, Any]:
 
 def _of_gpus(node: Node, checkup: Checkup) -> Iterator[Finding]:
     there = len(checkup.gpus)
-    if there and node.gpus != there:
+    if node.gpus and not there:
+        yield Finding(
+            f"Ray was started with {node.gpus} GPUs, and no driver shows any: only the simulated engine can use them",
+            "nvidia-smi",
+        )
+    elif node.gpus != there:
         yield Finding(
             f"Ray was started with {node.gpus} GPUs, and the driver shows {there}",
             f"ray start --num-gpus={there} ...",

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from joulemark.agents.clock import NodeClock
-from joulemark.agents.clock_offset import Exchange, offset
+from joulemark.agents.clock_offset import Exchange, Offset, offset
 from joulemark.orchestrator.doctor import NodeView, unreachable, view
 from joulemark.orchestrator.inventory import Node
 
@@ -34,7 +34,7 @@ def look(nodes: Sequence[Node], labels: Mapping[str, Mapping[str, str]], tell: C
         mine = sorted(labels.get(node.ray_id, {}).items())
         try:
             checkup = ray.get(answer, timeout=max(1.0, deadline - time.monotonic()))
-            views.append(view(node, checkup, offset(_exchanges(doctor)), mine))
+            views.append(view(node, checkup, _offset(doctor), mine))
         except RayError as error:
             views.append(unreachable(node, _first_line(error), mine))
     for doctor in doctors:
@@ -42,12 +42,16 @@ def look(nodes: Sequence[Node], labels: Mapping[str, Mapping[str, str]], tell: C
     return views
 
 
-def _exchanges(doctor: Any) -> list[Exchange]:
+def _offset(doctor: Any) -> Offset | None:
+    """Compare the clocks; None where the node's cannot be asked: what keeps it from that is a finding of its own."""
     clock, found = NodeClock.of_this_node(), []
     for _ in range(EXCHANGES):
         before_us = clock.now_us()
-        found.append(Exchange(before_us, ray.get(doctor.now_us.remote(), timeout=PATIENCE_S), clock.now_us()))
-    return found
+        try:
+            found.append(Exchange(before_us, ray.get(doctor.now_us.remote(), timeout=PATIENCE_S), clock.now_us()))
+        except RayTaskError:
+            return None
+    return offset(found)
 
 
 def _first_line(error: RayError) -> str:

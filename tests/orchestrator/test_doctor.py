@@ -58,6 +58,7 @@ def test_a_node_that_has_everything_is_told_in_a_few_lines():
     ("seen", "what", "fix", "healthy"),
     [
         (view(node("n", 4), FINE, NEAR), "Ray was started with 4 GPUs, and the driver shows 8", "--num-gpus=8", True),
+        (view(node("n", 8), replace(FINE, gpus={}), NEAR), "no driver shows any", "nvidia-smi", True),
         (view(node("n", 9), FINE, NEAR), "with 9 GPUs, and the driver shows 8", "--num-gpus=8", False),
         (view(replace(node("n", 8), accelerator=None), FINE, NEAR), "have no label", "accelerator-type=H100", False),
         (view(node("n", 8), FINE, Offset(0, -3_000_000, 90)), "its clock is +3.0 s off", "set-ntp true", True),
@@ -92,6 +93,7 @@ def test_this_machine_is_looked_at_for_real(tmp_path, monkeypatch):
     (told,) = json.loads(done.stdout)["nodes"]
     checkup = told["checkup"]
     assert checkup["meters"]
+    assert checkup["logical_cpus"] >= 1
     assert all(m["read_us"] > 0 for m in checkup["meters"].values())
     assert set(checkup["engines"].values()) == {False}
     assert not (tmp_path / "not").exists(), "nothing is made"
