@@ -25,9 +25,10 @@ from joulemark.warehouse.build.readings import PowerReader
 from joulemark.warehouse.build.renewal import renewed_trials
 from joulemark.warehouse.build.shares import request_energy_table
 from joulemark.warehouse.build.trial_energy import trial_energy_rows
+from joulemark.warehouse.build.window_table import window_variation_table
 from joulemark.warehouse.errors import Vanished, WarehouseError
 from joulemark.warehouse.query.connection import connect
-from joulemark.warehouse.query.groups import ENERGY, FIGURES, SHARES, definition
+from joulemark.warehouse.query.groups import ENERGY, FIGURES, GROUPS, SHARES, WINDOWS, definition
 from joulemark.warehouse.query.snapshot import Snapshot, slo_digest, take, without_unreadable
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.identity import content_id
@@ -84,12 +85,14 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
     snapshot = without(snapshot, renewed_trials(snapshot, set(wanted)))
     reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
     clocks = Clocks.read(warehouse, snapshot.files["clocks"])
-    energies, figures, shares = (_missing(snapshot, group, wanted) for group in (ENERGY, FIGURES, SHARES))
+    energies, figures, shares, windows = (_missing(snapshot, group, wanted) for group in GROUPS)
     snapshot = _energies(snapshot, energies, reader, clocks)
     for trials in _batches(figures):
         snapshot = _derived(snapshot, trials, _figures)
     for trials in _batches(shares):
         snapshot = _derived(snapshot, trials, partial(_shares, reader=reader))
+    for trials in _batches(windows):
+        snapshot = _derived(snapshot, trials, partial(_windows, reader=reader))
     statistics = only is None and _statistics(snapshot, changed=bool(figures))
     if statistics:
         snapshot = replace(snapshot, files=snapshot.files | {d: (whole_file(d),) for d in STATISTICS})
@@ -163,6 +166,11 @@ def _figures(snapshot: Snapshot, manifests: list[TrialManifest]) -> Snapshot:
 def _shares(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerReader) -> Snapshot:
     table = request_energy_table(part(snapshot, manifests), manifests, reader)
     return _write(snapshot, SHARES, manifests, {SHARES: table})
+
+
+def _windows(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerReader) -> Snapshot:
+    table = window_variation_table(part(snapshot, manifests), manifests, reader)
+    return _write(snapshot, WINDOWS, manifests, {WINDOWS: table})
 
 
 def _write(snapshot: Snapshot, group: str, manifests: list[TrialManifest], tables: dict[str, pa.Table]) -> Snapshot:

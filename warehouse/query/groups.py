@@ -9,12 +9,13 @@ from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.views import ORDER, STORED, view_text
 
-ENERGY, FIGURES, SHARES = "trial_energy", "figures", "request_energy"
+ENERGY, FIGURES, SHARES, WINDOWS = "trial_energy", "figures", "request_energy", "window_variation"
 
 GROUPS: dict[str, tuple[str, ...]] = {
     ENERGY: ("trial_energy",),
     FIGURES: STORED,
     SHARES: ("request_energy",),
+    WINDOWS: ("window_variation",),
 }
 """Datasets and stored views by group, each group after those that it rests on."""
 
@@ -25,8 +26,8 @@ def definition(group: str) -> str:
     versions = [DATASETS["trial_energy"].version]
     if group == ENERGY:
         return content_id(versions)
-    if group == SHARES:
-        return content_id([*versions, DATASETS["request_energy"].version, _texts(["trial_components"])])
+    if group in (SHARES, WINDOWS):
+        return content_id([*versions, DATASETS[group].version, _texts(["trial_components"])])
     return content_id([*versions, _texts(STORED)])
 
 

@@ -9,6 +9,7 @@ from joulemark.warehouse.schema.built import (
     REQUEST_ENERGY,
     SWEEP_DRIFT,
     TRIAL_ENERGY,
+    WINDOW_VARIATION,
 )
 from joulemark.warehouse.schema.columns import Dataset
 from joulemark.warehouse.schema.imported import IMPORTED
@@ -29,6 +30,7 @@ DATASETS: dict[str, Dataset] = {
         IMPORTED,
         TRIAL_ENERGY,
         REQUEST_ENERGY,
+        WINDOW_VARIATION,
         CELL_STATISTICS,
         LEVER_EFFECTS,
         NODE_DIFFERENCES,
