@@ -24,7 +24,10 @@ from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.home import joulemark_home
 from joulemark.agents.http import free_port
 from joulemark.agents.locks import exclusive
+from joulemark.agents.machine import Machine
+from joulemark.agents.meters.process_tree import ProcessTree
 from joulemark.agents.models import prepare_model
+from joulemark.agents.models.origin import origin
 from joulemark.agents.node_facts import node_facts, node_row
 from joulemark.agents.orders import (
     AgentConfig,
@@ -80,6 +83,7 @@ class NodeAgent:
         self.limits = PowerLimits(self.folder / "limits", self.clock.boot)
         self._limit_warnings = self.limits.restore()
         self._memory = GpuMemory()
+        self._machine = Machine()
         self._keys: list[str] = []
         self.power = PowerTrace.start(config, self.folder, self.warehouse)
         self._doing = AgentProgress("idle")
@@ -136,6 +140,7 @@ class NodeAgent:
 
     def _bring_up(self, order: StartOrder) -> EngineRecord:
         deployment = order.deployment
+        self._machine.claim(self._say)
         if deployment.engine.name == Endpoint.name:
             return self._reach(order)
         interpreter, model_path = self._prepare(deployment)
@@ -144,7 +149,13 @@ class NodeAgent:
             self._cold_idle = self._idle("measuring idle power without an engine", order.idle_s)
         if deployment.power_limit_w is not None:
             self._limit(deployment.power_limit_w)
-        self._host = self._start(order, interpreter, model_path)
+        host = self._host = self._start(order, interpreter, model_path)
+        own = deployment.engine.named in self.config.environments
+        host.record = replace(
+            host.record,
+            requirement_set=None if own else _set_of(deployment),
+            weights=origin(deployment.model, model_path),
+        )
         return self._ready(order, self._cold_idle)
 
     def _reach(self, order: StartOrder) -> EngineRecord:
@@ -158,8 +169,12 @@ class NodeAgent:
     def _ready(self, order: StartOrder, cold_idle: Interval | None) -> EngineRecord:
         assert self._host is not None
         deployment, pid = order.deployment, self._host.process.pid
-        self.power.sampler.watch(*((pid,) if pid is not None else ()))
+        roots = (pid,) if pid is not None else ()
+        self.power.sampler.watch(*roots)
+        tree = ProcessTree()
+        tree.watch(roots)
         loaded_idle = self._idle(f"measuring idle power of {deployment.engine.name}", order.idle_s)
+        busy_s = tree.cpu_ns() / 1e9
         self._part = NodePart(
             node=self.config.node,
             boot=self.clock.boot,
@@ -167,6 +182,7 @@ class NodeAgent:
             accelerator=deployment.accelerator,
             cold_idle=cold_idle,
             loaded_idle=loaded_idle,
+            loaded_idle_cpus=round(busy_s / loaded_idle.seconds, 4) if roots and loaded_idle.seconds else None,
         )
         return self._host.record
 
@@ -199,16 +215,20 @@ class NodeAgent:
             self._doing = AgentProgress("idle")
 
     def stop_engine(self) -> None:
-        """End the engine, if one runs, keep its log in the warehouse, put power limits back."""
+        """End the engine, if one runs, keep its log in the warehouse, put power limits back, leave the machine."""
         host, self._host = self._host, None
         self._highest_rates.clear()
-        if host is None:
+        try:
+            if host is not None:
+                self._stop(host)
             self._unlimit()
-            return
+        finally:
+            self._machine.release()
+
+    def _stop(self, host: Serving) -> None:
         self._doing = AgentProgress(f"stopping {host.engine.name}")
         self.power.sampler.watch()
         host.stop()
-        self._unlimit()
         self._keep_logs()
         self._doing = AgentProgress("idle")
 
@@ -228,12 +248,8 @@ class NodeAgent:
 
     def _prepare(self, deployment: Deployment) -> tuple[Path, str]:
         name = deployment.engine.name
-        given = self.config.environments.get(name)
-        if given:
-            interpreter = use_environment(given)
-        else:
-            wanted = environment_set(name, deployment.engine.version, deployment.on_cpu)
-            interpreter = ensure_environment(wanted, self.home, self._say)
+        given = self.config.environments.get(deployment.engine.named)
+        interpreter = use_environment(given) if given else ensure_environment(_set_of(deployment), self.home, self._say)
         self._say(f"preparing {deployment.model.name} in {deployment.quantization}")
         weights_format, precision = engine_named(name).weights_format, stored_precision(deployment)
         return interpreter, str(prepare_model(deployment.model, precision, weights_format, self.home))
@@ -308,3 +324,7 @@ class NodeAgent:
                 self.close()
                 self._on_lease_end()
                 return
+
+
+def _set_of(deployment: Deployment) -> str:
+    return environment_set(deployment.engine.name, deployment.engine.version, deployment.on_cpu)

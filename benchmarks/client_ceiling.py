@@ -35,12 +35,12 @@ from joulemark.agents.spool.segment import read_segment
 from joulemark.workloads.traffic import Tables, make_traffic
 
 STREAMS, PER_S = 400, 50
-WAIT_S, TRIES, OTHERS_AT_MOST = 60.0, 4, 0.1
+WAIT_S, TRIES, OTHERS_AT_MOST = 15.0, 4, 0.1
 """So long is a quiet machine waited for before each run."""
 GAP_P99_AT_MOST_US, LAG_P99_AT_MOST_US = 2_000, 5_000
 RATE_ERROR_AT_MOST, DISPERSION_ERROR_AT_MOST = 0.005, 0.02
-LEVELS = (200, 400, 600, 800, 1000, 1200, 1400, 1600, 2000, 2400, 2800, 3200)
-RATES_PER_S = (250, 500, 750, 1000, 1250, 1500, 2000, 2500, 3000, 4000)
+LEVELS = (400, 600, 800, 1000, 1200, 1400, 1600, 2000, 2400, 2800, 3200)
+RATES_PER_S = (1000, 1500, 2000, 2500, 3000, 4000)
 OPEN_CHUNKS, OPEN_GAP_S = 10, 0.01
 PROCESSES = {
     "constant": {"process": "constant"},

@@ -119,7 +119,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cache", type=Path, required=True, help="where the other clients are, or will be installed")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait for a quiet machine before each run")
+    parser.add_argument("--wait", type=float, default=15.0, help="seconds to wait for a quiet machine before each run")
     parser.add_argument("--only", help="clients whose names hold this")
     asked = parser.parse_args()
     os.environ.setdefault("JOULEMARK_HOME", tempfile.mkdtemp())

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-import zipfile
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from uv import find_uv_bin
 
 from joulemark.agents.environments.make import ensure_environment, ensure_set
 from joulemark.agents.environments.sets import RequirementSet
@@ -140,13 +143,11 @@ def vllm_rs(cache: Path) -> Client:
     program = cache / f"vllm-rs-{VLLM_RS}" / "vllm-rs"
     if not program.exists():
         program.parent.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", f"vllm=={VLLM_RS}"]
-        subprocess.run([*pip, "--dest", str(program.parent)], check=True, stdout=subprocess.DEVNULL)
-        (wheel,) = program.parent.glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            program.write_bytes(archive.read("vllm/vllm-rs"))
-        wheel.unlink()
-        program.chmod(0o755)
+        with tempfile.TemporaryDirectory(dir=program.parent) as wheel:
+            # Without what it asks for: torch for CUDA and more, none of which this program needs.
+            words = ["--quiet", "--no-deps", "--target", wheel, f"vllm=={VLLM_RS}"]
+            subprocess.run([find_uv_bin(), "pip", "install", "--python", sys.executable, *words], check=True)
+            shutil.copy(Path(wheel) / "vllm" / "vllm-rs", program)
     return Client(
         "vllm-rs bench serve (Rust)",
         VLLM_RS,

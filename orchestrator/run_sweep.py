@@ -45,7 +45,6 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
     trials = [t for g in work.groups for t in g.trials]
     expected_s = sum(trial_s(t, work.known) for t in trials) / max(1, len(trials))
     progress = Progress(work.sweep.name, work.wanted, len(work.have.valid), expected_s)
-    environments = {n: s.environment for n, s in work.sweep.engines.items() if s.environment}
     watts = work.site.cpu_watts
     cells = {c.cell_id for c in work.expansion.cells}
 
@@ -54,7 +53,7 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
             node=node.node,
             warehouse=warehouse.url if "://" in warehouse.url else warehouse.root,
             cpu_watts=(watts.idle, watts.full) if watts else None,
-            environments=environments,
+            environments=dict(work.expansion.environments),
             endpoints=dict(work.expansion.endpoints),
             meters=tuple(m for m in work.site.meters if m.is_for(node.node)),
             window_s=min((t.cell.window.window_s for t in trials), default=None),

@@ -107,7 +107,8 @@ class Workload:
     """What is asked of the engine. ``request`` holds extra request parameters as the engine's API names them.
 
     ``arrivals`` is the text ``closed`` for a closed loop at ``concurrency``, which is None in an open loop. ``prompts``
-    is the digest of the user's own prompts. ``stop`` is ``fixed`` (answers as long as asked for) or ``natural`` (the
+    is the digest of the user's own prompts, ``tokenizer`` that of the ``tokenizer.json`` by which prompts are texts of
+    exact lengths (None: they are token ids). ``stop`` is ``fixed`` (answers as long as asked for) or ``natural`` (the
     model ends them; ``output_tokens`` is the most). ``max_in_flight`` is how many requests the engine is made ready to
     work on at the same time in an open loop.
     """
@@ -122,6 +123,7 @@ class Workload:
     prefix: Prefix | None = None
     conversation: Conversation | None = None
     prompts: str | None = None
+    tokenizer: str | None = None
     stop: str = "fixed"
     max_in_flight: int | None = None
 

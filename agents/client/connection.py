@@ -40,6 +40,11 @@ class Connection(asyncio.Protocol):
         self.used = False
         """Whether a request was answered on it before."""
 
+    @property
+    def lost(self) -> bool:
+        """Whether it is closed, or is being closed."""
+        return self.transport is None or self.transport.is_closing()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)

@@ -28,7 +28,7 @@ class Connections:
     made: int = 0
     _open: int = 0
     _idle: list[Connection] = field(default_factory=list)
-    _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    _waiting: deque[asyncio.Future[Connection | None]] = field(default_factory=deque)
     _context: ssl.SSLContext | None = None
     _where: list[str] = field(default_factory=list)
 
@@ -42,29 +42,25 @@ class Connections:
     async def get(self, *, fresh: bool = False) -> Connection:
         """Return a free connection, a new one where ``fresh``; waits while there are as many as allowed.
 
-        Raises OSError where none can be made.
+        Who waits longest is served first. Raises OSError where none can be made.
         """
         if not fresh and self._idle:
             return self._idle.pop()
-        while self._open >= self.limit:
+        if self._open < self.limit:
+            self._open += 1
+        else:
             if self._idle:
                 self._idle.pop(0).abort()
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._next()
-                raise
-            if not fresh and self._idle:
-                return self._idle.pop()
-        self._open += 1
+            given = await self._turn()
+            while given is not None:
+                if not fresh:
+                    return given
+                given.abort()
+                given = await self._turn(first=True)
         try:
             return await self._connect()
         except BaseException:
-            self._open -= 1
-            self._next()
+            self._freed()
             raise
 
     def close(self) -> None:
@@ -95,24 +91,50 @@ class Connections:
                 return connection
         raise error
 
+    async def _turn(self, *, first: bool = False) -> Connection | None:
+        """Wait for a connection that another has done with, or for leave (None) to make one in a lost one's place."""
+        turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        (self._waiting.appendleft if first else self._waiting.append)(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on(turn.result())
+            raise
+
     def _let_go(self, connection: Connection, usable: bool) -> None:
-        if usable and self.reuse:
-            self._idle.append(connection)
-        elif usable:
-            connection.abort()
-            return
-        else:
-            self._open -= 1
+        if not usable:
             if connection in self._idle:
                 self._idle.remove(connection)
-        self._next()
+            self._freed()
+        elif not self.reuse:
+            connection.abort()
+        elif not self._hand(connection):
+            self._idle.append(connection)
 
-    def _next(self) -> None:
+    def _pass_on(self, given: Connection | None) -> None:
+        """Give what came too late for one who waited to the next."""
+        if given is None:
+            self._freed()
+        elif not given.lost:
+            self._let_go(given, True)
+
+    def _freed(self) -> None:
+        """One fewer is open, or its place goes to who waits."""
+        if not self._hand(None):
+            self._open -= 1
+
+    def _hand(self, given: Connection | None) -> bool:
+        """Give a connection or a place to who waits longest; return whether anybody does.
+
+        It is theirs from here on: one who comes before they run again must not take it.
+        """
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(None)
-                return
+                turn.set_result(given)
+                return True
+        return False
 
 
 def files_allowed() -> int:

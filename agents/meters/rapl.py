@@ -6,51 +6,40 @@ own scope and nothing is added here.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from joulemark.agents.meters.cpu_watts import CPUINFO, cpu_facts
 from joulemark.agents.meters.meter import Channel, Reading
+from joulemark.agents.meters.register import Register, microjoules
 from joulemark.warehouse.errors import MeterError
 
 POWERCAP = Path("/sys/class/powercap")
-MOST_W = 5_000
-"""More than any zone takes. A register that seems to have wrapped and would have needed more was reset."""
-MOST_UJ = 1 << 62
-"""No register counts so far, and totals beyond it do not fit where they are kept."""
+DIE = re.compile(r"(package-\d+)-die-\d+")
+ONE_PER_PACKAGE = frozenset({"AuthenticAMD", "HygonGenuine"})
+"""Makers whose register is the package's, whichever die shows it: some kernels (6.9, 6.10) have a zone for each."""
 
 
 @dataclass
 class Zone:
-    """One powercap zone; ``total_uj`` continues over the wraps of the register, and begins anew where it was reset."""
+    """One powercap zone."""
 
     channel: Channel
     path: Path
-    range_uj: int
-    last_uj: int | None = None
-    last_ns: int = 0
-    total_uj: int = 0
+    register: Register
 
     def read(self) -> Reading:
         """Return the continued counter, or a reading without a value and with the reason."""
-        now_ns = time.monotonic_ns()
         try:
-            now_uj = _number(self.path / "energy_uj")
+            now_uj = microjoules(self.path / "energy_uj")
         except (OSError, ValueError) as error:
             return Reading(self.channel, None, None, f"rapl: {error}")
-        if now_uj > self.range_uj:
-            return Reading(self.channel, None, None, f"rapl: {now_uj} is beyond the counter's range {self.range_uj}")
-        self.total_uj = self._continued(now_uj, now_ns)
-        self.last_uj, self.last_ns = now_uj, now_ns
-        return Reading(self.channel, None, self.total_uj)
-
-    def _continued(self, now_uj: int, now_ns: int) -> int:
-        if self.last_uj is None:
-            return now_uj
-        used_uj = (now_uj - self.last_uj) % (self.range_uj + 1)
-        reset = now_uj < self.last_uj and used_uj * 1e3 > MOST_W * (now_ns - self.last_ns)
-        # A total that falls is what `counter_reset` is recognised by.
-        return now_uj if reset else self.total_uj + used_uj
+        range_uj = self.register.range_uj
+        if now_uj > range_uj:
+            return Reading(self.channel, None, None, f"rapl: {now_uj} is beyond the counter's range {range_uj}")
+        return Reading(self.channel, None, self.register.continued(now_uj))
 
 
 @dataclass
@@ -62,7 +51,7 @@ class RaplMeter:
     zones: list[Zone] = field(default_factory=list)
 
     @classmethod
-    def found(cls, root: Path = POWERCAP) -> RaplMeter | None:
+    def found(cls, root: Path = POWERCAP, cpuinfo: Path = CPUINFO) -> RaplMeter | None:
         """Return the meter, or None where the machine has no RAPL.
 
         Raises MeterError where it has, and the counters may not be read, or a zone is none.
@@ -79,6 +68,8 @@ class RaplMeter:
                 f"{zones[0].path}/energy_uj may only be read by root; permit it with: "
                 f"sudo chmod -R a+r {root}/intel-rapl*"
             ) from error
+        if cpu_facts(cpuinfo.read_text()).get("vendor_id") in ONE_PER_PACKAGE:
+            zones = list(_once_per_package(zones))
         return cls(root, zones=zones)
 
     @property
@@ -91,13 +82,30 @@ class RaplMeter:
         return [z.read() for z in self.zones]
 
     def describe(self) -> dict[str, object]:
-        """Return where the counters come from and how far they count."""
-        return {"source": str(self.root), "range_uj": {z.channel.device: z.range_uj for z in self.zones}}
+        """Return where the counters come from, how far they count, and the watts above which a wrap is a reset."""
+        registers = {z.channel.device: z.register for z in self.zones}
+        return {
+            "source": str(self.root),
+            "range_uj": {device: r.range_uj for device, r in registers.items()},
+            "most_w": {device: r.most_w for device, r in registers.items()},
+        }
+
+
+def _once_per_package(zones: Iterable[Zone]) -> Iterator[Zone]:
+    """Yield of each package's dies the first, under the package's name."""
+    seen = set()
+    for zone in zones:
+        die = DIE.fullmatch(zone.channel.device)
+        if die is None:
+            yield zone
+        elif die[1] not in seen:
+            seen.add(die[1])
+            yield replace(zone, channel=replace(zone.channel, device=die[1]))
 
 
 def _zone(path: Path) -> Zone:
     try:
-        name, range_uj = (path / "name").read_text().strip(), _number(path / "max_energy_range_uj")
+        name, register = (path / "name").read_text().strip(), Register.of(path)
     except (OSError, ValueError) as error:
         raise MeterError(f"{path} is no powercap zone that can be read: {error}") from error
     package = name.startswith("package")
@@ -105,12 +113,4 @@ def _zone(path: Path) -> Zone:
     device = (
         name if package or name == "psys" else f"{path.name.rsplit(':', 1)[0].replace('intel-rapl', 'rapl')}:{name}"
     )
-    return Zone(Channel(device, scope, "counter"), path, range_uj)
-
-
-def _number(path: Path) -> int:
-    """Return the microjoules in a file. Raises OSError, or ValueError where it holds no such number."""
-    text = path.read_text().strip()
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < MOST_UJ):
-        raise ValueError(f"{path.name} holds {text[:40]!r}, which is no number of microjoules")
-    return int(text)
+    return Zone(Channel(device, scope, "counter"), path, register)

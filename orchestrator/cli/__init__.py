@@ -15,6 +15,7 @@ from joulemark.orchestrator.cli.compact import compact
 from joulemark.orchestrator.cli.compare import compare
 from joulemark.orchestrator.cli.export import export
 from joulemark.orchestrator.cli.importing import import_command
+from joulemark.orchestrator.cli.init import init
 from joulemark.orchestrator.cli.leaderboard import leaderboard
 from joulemark.orchestrator.cli.plan import plan
 from joulemark.orchestrator.cli.prune import prune
@@ -56,6 +57,7 @@ def cli() -> None:
     A sweep file goes in; a warehouse that can be queried and a leaderboard come out:
 
     \b
+      joulemark init                  write a first sweep.yaml, for what this machine has
       joulemark plan sweep.yaml       what would run, where, for how long
       joulemark run sweep.yaml        run it; the same command again goes on where it stopped
       joulemark leaderboard           what came out
@@ -63,7 +65,7 @@ def cli() -> None:
 
 
 for command in (
-    *(plan, run, status, sql, leaderboard, compare, check, publish),
+    *(init, plan, run, status, sql, leaderboard, compare, check, publish),
     *(export, import_command, compact, prune, verify),
 ):
     cli.add_command(command)

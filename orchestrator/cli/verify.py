@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 import msgspec
@@ -66,15 +66,20 @@ def verify(reference: Path | None, observer: bool, as_json: bool) -> None:
 
 
 def _observed() -> Iterator[Case]:
+    from joulemark.agents.machine import Machine
     from joulemark.agents.meters.discover import discover
     from joulemark.agents.observer import observe
     from joulemark.warehouse.verify.case import Case
 
+    machine = Machine()
     try:
+        machine.claim(_refuse)
         observed = observe(discover()[0], STRETCH_S, PAIRS)
     except MeterError as error:
         yield Case("observer", "idle power", f"at most {EFFECT_AT_MOST:.0%} more", str(error), None)
         return
+    finally:
+        machine.release()
     for effect in observed.effects:
         at_most_w = EFFECT_AT_MOST * effect.without_w
         yield Case(
@@ -84,3 +89,7 @@ def _observed() -> Iterator[Case]:
             f"{effect.difference_w:+.3g} W, +- {effect.half_width_w:.2g} W",
             effect.difference_w - effect.half_width_w <= at_most_w,
         )
+
+
+def _refuse(waiting: str) -> NoReturn:
+    raise MeterError(f"{waiting}; measure again when it has ended")

@@ -63,6 +63,22 @@ def test_rapl_total_falls_where_a_wrap_would_take_more_power_than_there_is(tmp_p
     assert totals == [60_000_000, 1_000_000, 2_000_000]
 
 
+@pytest.mark.parametrize(
+    ("vendor", "packages"),
+    [
+        ("AuthenticAMD", ["package-0", "package-1"]),
+        ("GenuineIntel", ["package-0-die-0", "package-0-die-1", "package-1-die-0", "package-1-die-1"]),
+    ],
+)
+def test_a_package_that_each_of_its_dies_shows_is_counted_once(tmp_path, vendor, packages):
+    (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {vendor}\n")
+    for number in range(4):
+        zone(tmp_path, f"intel-rapl:{number}", f"package-{number // 2}-die-{number % 2}", 100 + number)
+    meter = RaplMeter.found(tmp_path, tmp_path / "cpuinfo")
+    assert [c.device for c in meter.channels] == packages
+    assert {c.scope for c in meter.channels} == {"cpu_package"}
+
+
 def test_a_vanished_zone_is_null_with_a_reason_and_the_others_go_on(powercap):
     meter = RaplMeter.found(powercap)
     (powercap / "intel-rapl:0:0" / "energy_uj").unlink()

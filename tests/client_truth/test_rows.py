@@ -5,6 +5,7 @@ which are generous, since tests run on machines that do other things.
 """
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from answers import Answer, Step, steady
 from client_run import run, us
 
 from joulemark.agents.client.job import Done
+from joulemark.agents.clock import NodeClock
 from joulemark.workloads.workload import Workload
 
 TOKENS = 16
@@ -119,6 +121,21 @@ def test_times_of_a_request_are_the_servers_within_what_it_was_late(playing, tmp
         assert e2e_us >= 170_000
     ways_us = [p.clock.at_us(p.played.read_ns) - p.sent_us for p in told.ok]
     assert np.median(ways_us) < LATE_MEDIAN_AT_MOST_US
+
+
+def test_a_client_on_another_node_keeps_that_node_s_clock(playing, tmp_path):
+    """An hour ahead: rows, window and their order are that clock's, and name its node."""
+    ahead_ns = 3600 * 10**9
+    clock = NodeClock("another boot", time.monotonic_ns(), time.time_ns() + ahead_ns)
+    with playing(Answer(steady(TOKENS, 0.005))) as server:
+        told = run(server, tmp_path, SIXTEEN, clock=clock, node="elsewhere")
+    assert {p.row["node"] for p in told.pairs} == {"elsewhere"}
+    for pair in told.ok:
+        hold_tokens(pair)
+        hold_instants(pair)
+    ends_us = [us(p.row["ended_at"]) for p in told.ok]
+    assert told.result.completed == sum(told.result.window_start_us <= e < told.result.window_end_us for e in ends_us)
+    assert told.result.window_start_us > (time.time_ns() + ahead_ns / 2) / 1e3
 
 
 def test_what_the_engine_says_beside_the_tokens_is_kept(playing, tmp_path):

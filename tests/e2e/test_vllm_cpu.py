@@ -96,6 +96,8 @@ def test_tokens_of_every_request_equal_the_engines_own_count(swept):
         for row in answered:
             assert raw.timed_tokens(row) + row["untimed_tokens"] == row["output_tokens"] == 16
             assert row["input_tokens"] == row["asked_input_tokens"] == 32
+            # No two prompts are alike: none was in the engine's cache, and it says so.
+            assert row["cached_tokens"] == 0
 
 
 def test_window_energy_from_raw_parquet_alone_equals_the_view(swept):

@@ -70,12 +70,13 @@ def events(data: bytes) -> None:
 
 
 def powercap(data: bytes) -> None:
-    """The files of two zones, divided by ``|``: name, range, counter, the next counter."""
+    """The files of two zones, divided by ``|``: name, range, counter, the next counter, limit."""
     root = _folder()
-    fields = [*data.split(b"|"), b"", b"", b"", b""]
+    fields = [*data.split(b"|"), b"", b"", b"", b"", b""]
     for zone, shift in (("intel-rapl:0", 0), ("intel-rapl:0:0", 1)):
         for number, name in enumerate(("name", "max_energy_range_uj", "energy_uj")):
             (root / zone / name).write_bytes(fields[(number + shift) % len(fields)])
+    (root / "intel-rapl:0" / "constraint_0_power_limit_uw").write_bytes(fields[4])
     meter = RaplMeter.found(root)
     assert meter is not None
     first = meter.read()
@@ -155,7 +156,8 @@ TARGETS = (
         powercap,
         (MeterError,),
         (
-            b"package-0\n|262143328850\n|123456789\n|123999999\n",
+            b"package-0\n|262143328850\n|123456789\n|123999999\n|350000000\n",
+            b"package-1-die-0\n|262143328850\n|262143328840\n|9\n|4095000000\n",
             b"psys\n|4294967295\n|4294967290\n|12\n",
             b"dram|65712999613|0|65712999613",
             b"core\n|1\n|1\n|0\n",

@@ -46,6 +46,7 @@ static void defaults(Device *device)
     device->sm_mhz = 1755;
     device->memory_mhz = 2619;
     device->temperature_c = 45;
+    device->memory_c = 52;
     device->utilization_percent = 90;
     device->sm_active = 0.8;
     device->tensor_active = 0.4;
@@ -174,6 +175,7 @@ static int read_device(Device *d, char *key, char **words, int count)
     WORD("may_set_limit") return d->may_set_limit = v[0] != 0, 0;
     WORD("clocks_mhz") return d->sm_mhz = (unsigned)v[0], d->memory_mhz = (unsigned)v[1], 0;
     WORD("temperature_c") return d->temperature_c = (unsigned)v[0], 0;
+    WORD("memory_c") return d->memory_c = (unsigned)v[0], 0;
     WORD("utilization_percent") return d->utilization_percent = (unsigned)v[0], 0;
     WORD("activity") return d->sm_active = v[0], d->tensor_active = v[1], d->dram_active = v[2], 0;
     WORD("memory_bytes") return d->memory_total = (uint64_t)v[0], d->memory_used = (uint64_t)v[1], 0;

@@ -58,7 +58,7 @@ typedef struct {
     int mig_on, mig_instances;
     unsigned int limit_min_mw, limit_default_mw, limit_max_mw;
     int may_set_limit;
-    unsigned int sm_mhz, memory_mhz, temperature_c, utilization_percent;
+    unsigned int sm_mhz, memory_mhz, temperature_c, memory_c, utilization_percent;
     double sm_active, tensor_active, dram_active;
     uint64_t memory_total, memory_used;
     Intervals resets, lost, throttled, processes;

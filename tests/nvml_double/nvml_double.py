@@ -74,6 +74,8 @@ class Device:
     may_set_limit: int = 1
     clocks_mhz: tuple[int, int] = (1755, 2619)
     temperature_c: int = 45
+    memory_c: int = 52
+    """Temperature of the memory; 0: not supported."""
     utilization_percent: int = 90
     activity: tuple[float, float, float] = (0.8, 0.4, 0.6)
     """Of compute units, tensor cores and memory, 0 to 1."""

@@ -51,6 +51,11 @@ Return nvmlDeviceGetFieldValues(const Handle *handle, int count, FieldValue *val
             v->type = TYPE_UINT;
             v->result = power(d, t, v->field == FIELD_AVERAGE, v->scope, &v->value.uint);
             break;
+        case FIELD_MEMORY_C:
+            v->type = TYPE_UINT;
+            v->value.uint = d->memory_c;
+            v->result = d->missing[CAN_STATE] || !d->memory_c ? NOT_SUPPORTED : SUCCESS;
+            break;
         default: v->result = NOT_SUPPORTED;
         }
     }

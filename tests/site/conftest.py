@@ -16,7 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "warehouse"))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from publishing import ERROR, SPECS, published
+from publishing import ERROR, SPECS, published, scored
 from synthetic import Spec, add_trial, cells
 from tabs import Quiet, Tab
 
@@ -27,13 +27,14 @@ from joulemark.warehouse.store.location import Warehouse
 
 @pytest.fixture(scope="session")
 def warehouse(tmp_path_factory):
-    """Eight cells of three trials, a failed, an invalid and a simulated trial; one cell has one trial only."""
+    """Cells of three trials and one of one, scores for some, a failed, an invalid and a simulated trial."""
     made = Warehouse.at(tmp_path_factory.mktemp("published") / "warehouse")
     cells(made, SPECS, spread=0.01, repeats=3)
     add_trial(made, Spec(quantization="q5_0", busy_w=47.0), 49)
     add_trial(made, Spec(quantization="f16", outcome="failed", failure_class="engine_died", error=ERROR), 50)
     add_trial(made, Spec(quantization="f16", attempt=1, fail_every=3), 51)
     add_trial(made, Spec(model="made-by-simulator", simulated=True), 52)
+    scored(made)
     return made
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 from synthetic import Meter, Spec
 
 from joulemark.warehouse.query.open import open_warehouse
+from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.site.options import Options
 from joulemark.warehouse.site.publish import publish
+from joulemark.warehouse.store.parquet import write_table
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&`| =cmd"
 SCRIPT = "</script><script>alert(2)</script>"
@@ -29,8 +32,24 @@ SPECS = [
     Spec(model="two-nodes", busy_w=34.0, nodes=("node-b",)),
     Spec(model="two-nodes", busy_w=36.0, nodes=("node-a",), quantization="q4_0"),
     Spec(model="two-nodes", busy_w=37.5, nodes=("node-b",), quantization="q4_0"),
+    # A cell whose prompts and answers were measured alone too.
+    Spec(input_tokens=70, busy_w=60.0),
+    Spec(input_tokens=70, busy_w=90.0, output_tokens=1),
+    Spec(input_tokens=8, busy_w=40.0),
     Spec(model=HOSTILE, busy_w=44.0, concurrency=4, sweep=SCRIPT),
 ]
+
+
+TASK = "sums <b>"
+SCORES = (("tiny-dense", "q8_0", 0.8), ("tiny-dense", "q4_0", 0.5), ("two-nodes", "q8_0", 0.9))
+
+
+def scored(warehouse):
+    """Add scores in a task for some of the models."""
+    schema = DATASETS["quality"].arrow
+    row = dict.fromkeys(schema.names) | {"kv_type": "f16", "task": TASK, "samples": 100, "source": "test"}
+    rows = [row | {"model": m, "quantization": q, "score": s} for m, q, s in SCORES]
+    write_table(warehouse, DATASETS["quality"], "quality/test.parquet", pa.Table.from_pylist(rows, schema=schema))
 
 
 def published(warehouse, folder, assets, **options):

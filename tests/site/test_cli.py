@@ -37,7 +37,7 @@ def test_as_json(monkeypatch, capsys, warehouse, tmp_path):
     arguments = ("publish", tmp_path / "t", "-w", warehouse.root, "--format", "csv", "--json")
     code, out, _ = run(monkeypatch, capsys, *arguments)
     assert code == 0
-    assert json.loads(out) == {"folder": str(tmp_path / "t"), "rows": 11, "trials": 39, "left_out": 2, "files": 2}
+    assert json.loads(out) == {"folder": str(tmp_path / "t"), "rows": 14, "trials": 48, "left_out": 2, "files": 2}
 
 
 @pytest.mark.parametrize(

@@ -157,11 +157,54 @@ def test_plots_are_drawn_with_tables_beside_them(tab, address):
     tab.page.locator("#plots svg[role=img]").first.wait_for()
     assert tab.page.locator("#plots svg[role=img]").count() >= 6
     heads = tab.page.locator("#plots h2").all_inner_texts()
-    assert {"Power by phase", "Lever effects", "Spread between nodes", "What binds"} <= set(heads)
+    assert {"Power by phase", "Energy by phase", "Lever effects", "Spread between nodes", "What binds"} <= set(heads)
     tab.page.get_by_label("lever").select_option("quantization")
     assert "lever=quantization" in tab.page.url
     assert tab.page.locator("#plots svg[role=img] circle, #plots svg[role=img] path").count() > 5
     assert tab.page.locator("#plots details table").count() >= 3
+
+
+def test_energy_by_phase_is_that_of_the_view(tab, address, connection):
+    tab.go(f"{address}/index.html#view=plots")
+    section = tab.page.locator("#plots section", has=tab.page.get_by_role("heading", name="Energy by phase"))
+    section.locator("summary").click()
+    (wanted,) = connection.sql("from phase_energy").to_pylist()
+    row = section.locator("tbody td").all_inner_texts()
+    shown = [float(text.removesuffix(" %")) for text in row[1:]]
+    names = ("prefill_j_per_token", "decode_j_per_token", "measured_j", "difference")
+    figures = [wanted[name] for name in names]
+    assert [shown[0], shown[1], shown[4], shown[5] / 100] == pytest.approx(figures, rel=6e-3)
+    assert shown[2] + shown[3] == pytest.approx(wanted["isolated_j"], rel=6e-3)
+    # The others have none, and it is said.
+    tab.go(f"{address}/index.html#view=plots&f.model=tiny-moe")
+    tab.page.get_by_text("phases: isolate").wait_for()
+
+
+def test_rows_of_a_node(tab, address, connection):
+    tab.go(f"{address}/index.html#f.node=node-2")
+    rows = connection.sql("select distinct cell from node_results where list_contains(nodes, 'node-b')").to_pylist()
+    assert {key.split(".")[0] for key in tab.texts("rank")} == {r["cell"] for r in rows}
+
+
+def test_sorting_on_a_phone(tab, address):
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    tab.go(f"{address}/index.html#f.boundary=gpu")
+    tab.page.get_by_label("sort by").select_option("W")
+    up = list(tab.values("mean_w").values())
+    tab.page.get_by_label("change the direction").click()
+    assert list(tab.values("mean_w").values()) == up[::-1] == sorted(up, reverse=True)
+
+
+def test_what_an_assumption_is_about_is_shown(tab, address):
+    tab.go(f"{address}/index.html")
+    assert tab.page.locator("[data-column=deployments][data-value]").count() == 0
+    tab.page.get_by_label("power budget").fill("5000")
+    assert set(tab.values("deployments").values()) != {None}
+    tab.page.get_by_label("rank by").select_option("tokens within the power budget")
+    ordered = list(tab.values("site_tokens_per_s").items())
+    assert ordered
+    tab.page.get_by_label("power budget").fill("")
+    assert set(tab.texts("rank").values()) == {"–"}
 
 
 def test_exports_hold_what_is_shown(tab, address):
@@ -207,21 +250,24 @@ def test_simulated_rows_look_it(tab, warehouse, built, tmp_path):
     assert "simulated" in row.inner_text()
 
 
-def test_print_has_every_row(tab, address):
-    tab.go(f"{address}/index.html")
+def test_print_has_every_row_and_the_assumptions_on_white_paper(tab, address):
+    tab.page.emulate_media(color_scheme="dark")
+    tab.go(f"{address}/index.html#pue=1.7&f.boundary=cpu")
     tab.page.emulate_media(media="print")
     assert tab.page.locator("#controls .panel").first.is_hidden()
     assert tab.page.locator("#groups table").first.is_visible()
+    assert "PUE 1.7; utilisation 1; only boundary cpu" in tab.page.locator("#given").inner_text()
+    assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1360, 390])
+@pytest.mark.parametrize(("theme", "width"), [("dark", 1360), ("light", 390)])
 def test_nothing_is_cut_off(tab, address, theme, width):
     tab.page.set_viewport_size({"width": width, "height": 844})
     tab.page.emulate_media(color_scheme=theme)
     for view in VIEWS:
         tab.go(f"{address}/index.html#view={view}")
-        tab.page.wait_for_timeout(300)
+        tab.loaded()
+        tab.page.locator(f"[data-part={view}] :is(svg, table, p)").first.wait_for()
         wide = tab.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{view} is {wide} px wider than the screen"
     background = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -26,6 +26,14 @@ def folder(warehouse, no_assets, tmp_path_factory):
     return published(warehouse, tmp_path_factory.mktemp("publish") / "site", no_assets)
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A warehouse of two cells, where it does not matter what is in it."""
+    made = Warehouse.at(tmp_path_factory.mktemp("small") / "warehouse")
+    cells(made, [Spec(), Spec(quantization="q4_0", nodes=("node-a", "node-b"))], spread=0.01, repeats=2)
+    return made
+
+
 def files(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -39,16 +47,21 @@ def data(folder, name):
 def test_the_same_warehouse_gives_the_same_bytes(warehouse, folder, no_assets, tmp_path):
     again = published(warehouse, tmp_path / "again", no_assets)
     assert files(again) == files(folder)
-    # Onto itself too: publishing again is no event of the history.
-    published(warehouse, again, no_assets)
-    assert files(again) == files(folder)
 
 
-def test_a_rebuilt_warehouse_gives_the_same_bytes(warehouse, folder, no_assets, tmp_path):
+def test_published_again_onto_itself_it_has_the_same_bytes(small, no_assets, tmp_path):
+    folder = published(small, tmp_path / "site", no_assets)
+    before = files(folder)
+    # That is no event of the history either.
+    assert files(published(small, folder, no_assets)) == before
+
+
+def test_a_rebuilt_warehouse_gives_the_same_bytes(small, no_assets, tmp_path):
+    first = files(published(small, tmp_path / "first", no_assets))
     copy = tmp_path / "warehouse"
-    shutil.copytree(warehouse.root, copy)
+    shutil.copytree(small.root, copy)
     shutil.rmtree(copy / "built")
-    assert files(published(Warehouse.at(copy), tmp_path / "again", no_assets)) == files(folder)
+    assert files(published(Warehouse.at(copy), tmp_path / "again", no_assets)) == first
 
 
 def test_the_list_of_hashes_is_whole_and_true(folder):
@@ -70,11 +83,20 @@ def test_invalid_trials_are_listed_and_never_ranked(folder, connection):
 def test_simulated_trials_are_nowhere_unless_asked_for(warehouse, folder, no_assets, tmp_path):
     assert not [n for n, content in files(folder).items() if b"made-by-simulator" in content]
     assert "simulated" not in data(folder, "core")["rows"]["fidelity"]["words"]
-    asked = published(warehouse, tmp_path / "asked", no_assets, simulated=True)
+    asked = published(warehouse, tmp_path / "asked", no_assets, simulated=True, sql=False, traces=False)
     core = data(asked, "core")
     assert core["about"]["simulated"] is True
     assert "made-by-simulator" in core["rows"]["model"]["words"]
     assert "simulated" in core["rows"]["fidelity"]["words"]
+
+
+def test_an_engine_that_was_put_together_for_tests_is_never_published(no_assets, tmp_path):
+    warehouse = Warehouse.at(tmp_path / "records")
+    add_trial(warehouse, Spec(), 0)
+    add_trial(warehouse, Spec(model="on-a-test-engine", requirement_set="sglang-cpu-0.5.23"), 1)
+    folder = published(warehouse, tmp_path / "site", no_assets, simulated=True)
+    assert "on-a-test-engine" not in data(folder, "core")["rows"]["model"]["words"]
+    assert not [name for name, content in files(folder).items() if b"on-a-test-engine" in content]
 
 
 def test_nothing_says_where_it_was_measured(warehouse, folder, no_assets, tmp_path):
@@ -84,7 +106,7 @@ def test_nothing_says_where_it_was_measured(warehouse, folder, no_assets, tmp_pa
         if name.endswith(".parquet"):
             content = str(pq.read_table(io.BytesIO(content)).to_pylist()).encode()  # noqa: PLW2901 -- the same, readable
         assert not [t for t in told if t in content], name
-    open_ = published(warehouse, tmp_path / "open", no_assets, redact=False)
+    open_ = published(warehouse, tmp_path / "open", no_assets, redact=False, sql=False, traces=False)
     whole = b"".join(c for n, c in files(open_).items() if n.endswith(".js"))
     assert all(t in whole for t in told)
 
@@ -149,22 +171,22 @@ def test_a_folder_of_something_else_is_left_alone(warehouse, no_assets, tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_what_a_publication_no_longer_has_goes(warehouse, no_assets, tmp_path):
-    folder = published(warehouse, tmp_path / "site", no_assets)
+def test_what_a_publication_no_longer_has_goes(small, no_assets, tmp_path):
+    folder = published(small, tmp_path / "site", no_assets)
     (folder / "CNAME").write_text("example.org")
-    published(warehouse, folder, no_assets, sql=False, traces=False)
+    published(small, folder, no_assets, sql=False, traces=False)
     assert not (folder / "sql.html").exists()
     assert not list(folder.glob("traces/*"))
     assert (folder / "CNAME").exists(), "what we did not write stays"
 
 
-def test_a_forged_list_of_hashes_deletes_nothing_elsewhere(warehouse, no_assets, tmp_path):
+def test_a_forged_list_of_hashes_deletes_nothing_elsewhere(small, no_assets, tmp_path):
     outside = tmp_path / "outside"
     outside.write_text("mine")
-    folder = published(warehouse, tmp_path / "site", no_assets)
+    folder = published(small, tmp_path / "site", no_assets)
     with (folder / "SHA256SUMS").open("a") as sums:
         sums.write(f"{'0' * 64}  ../outside\n{'0' * 64}  {outside}\n")
-    published(warehouse, folder, no_assets)
+    published(small, folder, no_assets)
     assert outside.read_text() == "mine"
 
 
@@ -195,6 +217,12 @@ def test_history_says_what_changed_and_why(no_assets, tmp_path):
     assert "5 valid trials instead of 3" in changes["tiny-dense q8_0 llamacpp cpu"]["why"]
     assert "other rows came or went" in changes["tiny-dense q4_0 llamacpp cpu"]["why"]
     assert any(c["what"] == "new" for c in record["history"][1]["changes"])
+    # A trial that failed is an event in which no row changed.
+    add_trial(warehouse, Spec(outcome="failed", failure_class="engine_died", error="x", attempt=1), 40)
+    published(warehouse, folder, no_assets)
+    text = (folder / "history.html").read_text()
+    assert "No row changed" in text
+    assert text.count("first publication") == 1
     # The same from another folder.
     elsewhere = published(warehouse, tmp_path / "elsewhere", no_assets, previous=folder)
     assert files(elsewhere) == files(folder)

@@ -119,4 +119,4 @@ def test_a_mistake_is_said(opened):
 def test_a_link_holds_the_query(tab, address):
     query = "select count(*)::int as n from leaderboard"
     tab.go(f"{address}/sql.html#{urlencode({'q': query})}")
-    assert tab.page.locator("#result tbody td").inner_text() == "11"
+    assert tab.page.locator("#result tbody td").inner_text() == "14"

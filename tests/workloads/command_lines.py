@@ -141,8 +141,8 @@ VLLM = {
     ),
     "pipeline over 2 nodes, first": Case(
         "-m vllm.entrypoints.openai.api_server --model /m --served-model-name model --host 127.0.0.1 --port 8000 "
-        "--tensor-parallel-size 8 --pipeline-parallel-size 2 --dtype bfloat16 --max-model-len 144 "
-        "--shutdown-timeout 20 --nnodes 2 --node-rank 0 --master-addr 10.0.0.1 --master-port 29500",
+        "--enable-prompt-tokens-details --tensor-parallel-size 8 --pipeline-parallel-size 2 --dtype bfloat16 "
+        "--max-model-len 144 --shutdown-timeout 20 --nnodes 2 --node-rank 0 --master-addr 10.0.0.1 --master-port 29500",
         _gpu(parallel=Parallel(tensor=8, pipeline=2)),
         _over(2, 0),
         {"nnodes": 2, "node_rank": 0, "master_addr": "10.0.0.1", "master_port": 29500},
@@ -192,7 +192,8 @@ SGLANG = {
         _gpu(model=MOE, parallel=Parallel(tensor=2, data=4, expert=True), version="0.5.10"),
     ),
     "prefix caching": Case(
-        "--enable-metrics --dtype bfloat16 --context-length 144", _gpu(args={"prefix_caching": True})
+        "--enable-metrics --enable-cache-report --dtype bfloat16 --context-length 144",
+        _gpu(args={"prefix_caching": True}),
     ),
     "no prefix caching": Case(
         "--disable-radix-cache", _gpu(args={"prefix_caching": False}), parsed={"disable_radix_cache": True}
@@ -255,7 +256,7 @@ SGLANG = {
     ),
     "pipeline over 2 nodes, first": Case(
         "-m sglang.launch_server --model-path /m --served-model-name model --host 127.0.0.1 --port 8000 "
-        "--enable-metrics --tp-size 8 --pp-size 2 --dtype bfloat16 --nnodes 2 --node-rank 0 "
+        "--enable-metrics --enable-cache-report --tp-size 8 --pp-size 2 --dtype bfloat16 --nnodes 2 --node-rank 0 "
         "--dist-init-addr 10.0.0.1:29500 --context-length 144",
         _gpu(parallel=Parallel(tensor=8, pipeline=2)),
         _over(2, 0),

@@ -68,7 +68,10 @@ def test_llamacpp_with_arguments_and_kv_type():
     assert found.environment == {"OMP_NUM_THREADS": "1", "GGML_X": "1"}
 
 
-VLLM = "-m vllm.entrypoints.openai.api_server --model /m/tiny --served-model-name model --host 127.0.0.1 --port 8000"
+VLLM = (
+    "-m vllm.entrypoints.openai.api_server --model /m/tiny --served-model-name model --host 127.0.0.1 --port 8000 "
+    "--enable-prompt-tokens-details"
+)
 
 
 def test_vllm_on_the_cpu():
@@ -99,9 +102,10 @@ def test_vllm_on_two_gpus_with_everything():
     )
     assert " ".join(found.argv) == (
         "-m vllm.entrypoints.openai.api_server --model Qwen/Qwen3-8B-FP8 --revision abc --served-model-name q "
-        "--host 0.0.0.0 --port 9000 --tensor-parallel-size 2 --pipeline-parallel-size 2 --data-parallel-size 2 "
-        "--enable-expert-parallel --kv-cache-dtype fp8 --max-model-len 8192 --max-num-seqs 512 --shutdown-timeout 20 "
-        "--no-enable-prefix-caching --gpu-memory-utilization 0.9"
+        "--host 0.0.0.0 --port 9000 --enable-prompt-tokens-details --tensor-parallel-size 2 "
+        "--pipeline-parallel-size 2 --data-parallel-size 2 --enable-expert-parallel --kv-cache-dtype fp8 "
+        "--max-model-len 8192 --max-num-seqs 512 --shutdown-timeout 20 --no-enable-prefix-caching "
+        "--gpu-memory-utilization 0.9"
     )
     assert found.environment == {"OMP_NUM_THREADS": "4", "VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": "k"}
 
@@ -131,7 +135,7 @@ SGLANG = "-m sglang.launch_server --model-path /m/tiny --served-model-name model
 def test_sglang_on_the_cpu():
     found = command("sglang")
     assert " ".join(found.argv) == (
-        f"{SGLANG} --enable-metrics --dtype bfloat16 --device cpu --context-length 144 "
+        f"{SGLANG} --enable-metrics --enable-cache-report --dtype bfloat16 --device cpu --context-length 144 "
         "--attention-backend torch_native --disable-overlap-schedule --max-total-tokens 16384 "
         "--cuda-graph-backend-decode disabled --cuda-graph-backend-prefill disabled --skip-server-warmup"
     )
@@ -147,8 +151,8 @@ def test_sglang_on_two_gpus():
         args={"mem-fraction-static": 0.8, "disable-radix-cache": True, "enable-torch-compile": False},
     )
     assert " ".join(found.argv) == (
-        f"{SGLANG} --enable-metrics --tp-size 2 --ep-size 2 --dtype bfloat16 --kv-cache-dtype fp8_e4m3 "
-        "--context-length 144 --mem-fraction-static 0.8 --disable-radix-cache"
+        f"{SGLANG} --enable-metrics --enable-cache-report --tp-size 2 --ep-size 2 --dtype bfloat16 "
+        "--kv-cache-dtype fp8_e4m3 --context-length 144 --mem-fraction-static 0.8 --disable-radix-cache"
     )
     assert found.environment == {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
 
@@ -236,9 +240,12 @@ def test_engine_state_reads_each_engine_s_own_names():
 def test_llamacpp_reads_back():
     engine = engine_named("llamacpp")
     props = {"model_ftype": "Q8_0", "total_slots": 8, "default_generation_settings": {"n_ctx": 144, "params": {}}}
-    found = engine.reported({"/props": props})
-    assert found == {"model_ftype": "Q8_0", "total_slots": 8, "context_tokens": 144}
+    log = f"warming up\nrunning xllamacpp {deployment('llamacpp').engine.version}\n"
+    found = engine.reported({"/props": props, "log": log})
+    version = {"version": deployment("llamacpp").engine.version}
+    assert found == {"model_ftype": "Q8_0", "total_slots": 8, "context_tokens": 144, **version}
     assert engine.mismatches(deployment("llamacpp"), found) == []
+    assert "the engine says" in engine.mismatches(deployment("llamacpp"), {**found, "version": "2020.1.1"})[0]
     assert engine.mismatches(deployment("llamacpp", quantization="q4_0"), found) == [
         "asked for q4_0, the GGUF file holds Q8_0"
     ]

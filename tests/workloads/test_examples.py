@@ -20,7 +20,7 @@ from joulemark.workloads.sweep.values import PLAIN_AXES
 from joulemark.workloads.sweep.workload_fields import ARRIVALS, STOPS, WORKLOAD_FIELDS
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "workloads" / "examples").glob("*.yaml"))
+EXAMPLES = sorted(p for p in (ROOT / "workloads" / "examples").glob("*.yaml") if p.name != "site.yaml")
 REFERENCE = (ROOT / "docs" / "sweep-file.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", REFERENCE, flags=re.MULTILINE | re.DOTALL)
 

@@ -277,6 +277,18 @@ def test_wrong_prompts_are_said(tmp_path):
         only("prompts: p.jsonl", folder=tmp_path)
 
 
+def test_prompts_as_texts_need_a_tokenizer_and_nothing_that_is_token_ids(tmp_path):
+    library = pytest.importorskip("tokenizers", reason="the library tokenizers is not installed")
+    data = library.Tokenizer(library.models.WordLevel({"word": 0}, "word")).to_str().encode()
+    (tmp_path / "t.json").write_bytes(data)
+    assert only(f"{LENGTHS}, tokenizer: t.json", folder=tmp_path).tokenizer == digest_of(data)
+    with pytest.raises(BadInput, match=r"s.yaml:4:\d+: texts of exact lengths have no prefix: leave"):
+        only(f"{LENGTHS}, tokenizer: t.json, prefix: {{tokens: 4}}", folder=tmp_path)
+    (tmp_path / "t.json").write_text("[]")
+    with pytest.raises(BadInput, match=r"s.yaml:4:\d+: t.json: it is no tokenizer.json"):
+        only(f"{LENGTHS}, tokenizer: t.json", folder=tmp_path)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_makes_requests(preset):
     (cell,) = expansion(f"preset: {preset}").cells

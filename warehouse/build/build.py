@@ -8,6 +8,7 @@ of all cells are computed again whenever the set of trials has changed. What oth
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,15 +21,18 @@ from joulemark.warehouse.build.cell_statistics import statistics_rows
 from joulemark.warehouse.build.clocks import Clocks
 from joulemark.warehouse.build.figures import figure_tables
 from joulemark.warehouse.build.merge import merge, sweep_out, without
+from joulemark.warehouse.build.meter_updates import MeterUpdates
 from joulemark.warehouse.build.part import part
+from joulemark.warehouse.build.phase_estimates import phase_rows
 from joulemark.warehouse.build.readings import PowerReader
 from joulemark.warehouse.build.renewal import renewed_trials
 from joulemark.warehouse.build.shares import request_energy_table
 from joulemark.warehouse.build.trial_energy import trial_energy_rows
+from joulemark.warehouse.build.trial_windows import trial_windows
 from joulemark.warehouse.build.window_table import window_variation_table
 from joulemark.warehouse.errors import Vanished, WarehouseError
 from joulemark.warehouse.query.connection import connect
-from joulemark.warehouse.query.groups import ENERGY, FIGURES, GROUPS, SHARES, WINDOWS, definition
+from joulemark.warehouse.query.groups import ENERGY, FIGURES, GROUPS, PHASES, SHARES, WINDOWS, definition
 from joulemark.warehouse.query.snapshot import Snapshot, slo_digest, take, without_unreadable
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.identity import content_id
@@ -85,12 +89,15 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
     snapshot = without(snapshot, renewed_trials(snapshot, set(wanted)))
     reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
     clocks = Clocks.read(warehouse, snapshot.files["clocks"])
-    energies, figures, shares, windows = (_missing(snapshot, group, wanted) for group in GROUPS)
-    snapshot = _energies(snapshot, energies, reader, clocks)
+    energies, figures, shares, phases, windows = (_missing(snapshot, group, wanted) for group in GROUPS)
+    updates = MeterUpdates.read(warehouse, snapshot.files["nodes"] if energies else ())
+    snapshot = _energies(snapshot, energies, reader, clocks, updates)
     for trials in _batches(figures):
         snapshot = _derived(snapshot, trials, _figures)
     for trials in _batches(shares):
         snapshot = _derived(snapshot, trials, partial(_shares, reader=reader))
+    for trials in _batches(phases):
+        snapshot = _derived(snapshot, trials, partial(_phases, reader=reader))
     for trials in _batches(windows):
         snapshot = _derived(snapshot, trials, partial(_windows, reader=reader))
     statistics = only is None and _statistics(snapshot, changed=bool(figures))
@@ -101,7 +108,7 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
         sweep_out(snapshot)
     elif wanted:
         snapshot = part(snapshot, [snapshot.manifest(t) for t in wanted])
-    warnings = (*snapshot.warnings, *reader.warnings, *clocks.warnings)
+    warnings = (*snapshot.warnings, *reader.warnings, *clocks.warnings, *updates.warnings)
     return BuildReport(len(energies), len(shares), statistics, warnings, replace(snapshot, warnings=warnings))
 
 
@@ -127,11 +134,13 @@ def _batches(trials: Iterable[str]) -> Iterator[list[str]]:
         yield waiting[i : i + AT_ONCE]
 
 
-def _energies(snapshot: Snapshot, trials: list[str], reader: PowerReader, clocks: Clocks) -> Snapshot:
+def _energies(
+    snapshot: Snapshot, trials: list[str], reader: PowerReader, clocks: Clocks, updates: MeterUpdates
+) -> Snapshot:
     schema = DATASETS[ENERGY].arrow
     for names in _batches(trials):
         manifests = [snapshot.manifest(t) for t in names]
-        rows = [row for m in manifests for row in trial_energy_rows(m, reader, clocks)]
+        rows = [row for m in manifests for row in trial_energy_rows(m, reader, clocks, updates)]
         table = pa.Table.from_pylist(rows, schema=schema)
         snapshot = _write(snapshot, ENERGY, manifests, {ENERGY: table})
     return snapshot
@@ -166,6 +175,15 @@ def _figures(snapshot: Snapshot, manifests: list[TrialManifest]) -> Snapshot:
 def _shares(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerReader) -> Snapshot:
     table = request_energy_table(part(snapshot, manifests), manifests, reader)
     return _write(snapshot, SHARES, manifests, {SHARES: table})
+
+
+def _phases(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerReader) -> Snapshot:
+    mine = part(snapshot, manifests)
+    with closing(connect(mine)) as connection:
+        windows = trial_windows(connection, mine, manifests, reader)
+        rows = [row for batch in windows for row in phase_rows(connection, batch)]
+    table = pa.Table.from_pylist(rows, schema=DATASETS[PHASES].arrow)
+    return _write(snapshot, PHASES, manifests, {PHASES: table})
 
 
 def _windows(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerReader) -> Snapshot:

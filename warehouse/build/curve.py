@@ -27,8 +27,8 @@ class Curve:
 
     Between points, power is constant (``power_w`` None: a counter) or goes linearly between ``power_w``.
     ``error_us`` are the standard errors of the instants; a ``current`` counter has moved at every poll, any time since
-    the poll before. ``update_us`` is how often what is shown is new (None: at every point), ``averaging_us`` over how
-    long a time each power is a mean.
+    the poll before. ``update_us`` is how often what is shown is new (None: at every point, as far as is known),
+    ``averaging_us`` over how long a time each power is a mean.
     """
 
     t_us: Instants
@@ -52,7 +52,9 @@ class Curve:
     def instant_error_us(self, segment: int) -> float:
         """Return the standard error of the instants of the points around a segment."""
         if self.current:
-            return self.usual_us / math.sqrt(12)
+            since_poll_us = self.usual_us / math.sqrt(12)
+            # Where it moves faster than it is polled, a poll shows where it was up to one update earlier.
+            return since_poll_us if self.update_us is None else min(since_poll_us, self.update_us / math.sqrt(3))
         return 0.0 if self.error_us is None else float(self.error_us[segment : segment + 2].max())
 
     @property
@@ -101,10 +103,13 @@ class Curve:
         return np.clip(np.searchsorted(self.t_us, t_us, side="right") - 1, 0, len(self.t_us) - 2)
 
 
-def counter_curve(t_us: Instants, energy_uj: Instants, start_us: int, end_us: int) -> tuple[Curve, bool]:
+def counter_curve(
+    t_us: Instants, energy_uj: Instants, start_us: int, end_us: int, update_us: float | None = None
+) -> tuple[Curve, bool]:
     """Return the curve through the changes of a counter, and whether it went backwards inside the interval.
 
-    Readings beyond a reset outside the interval are left out.
+    Readings beyond a reset outside the interval are left out. ``update_us`` is how often the counter moves, where that
+    was measured: of use where it moves at every poll.
     """
     t_us, energy_uj = in_order(t_us, energy_uj)
     if not len(t_us):
@@ -117,7 +122,9 @@ def counter_curve(t_us: Instants, energy_uj: Instants, start_us: int, end_us: in
     stop = min((int(r) for r in resets if r > last), default=len(t_us))
     t_us, energy_uj = t_us[begin:stop], energy_uj[begin:stop]
     at_us, held_uj, error_us = counter_changes(t_us, energy_uj - energy_uj[0])
-    return Curve(at_us, held_uj / UJ_PER_J, error_us=error_us, current=error_us is None), reset
+    current = error_us is None
+    known_us = update_us if current else None
+    return Curve(at_us, held_uj / UJ_PER_J, error_us=error_us, current=current, update_us=known_us), reset
 
 
 def power_curve(t_us: Instants, power_mw: Instants, averaging_us: int = 0) -> Curve:

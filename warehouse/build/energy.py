@@ -47,15 +47,22 @@ class Estimate:
 
 
 def counter_energy(
-    t_us: Instants, energy_uj: Instants, start_us: int, end_us: int, *, clock_us: float | None = 0.0
+    t_us: Instants,
+    energy_uj: Instants,
+    start_us: int,
+    end_us: int,
+    *,
+    clock_us: float | None = 0.0,
+    update_us: float | None = None,
 ) -> Estimate:
     """Difference of a cumulative counter, its edges interpolated between changes of the counter.
 
     A counter that steps every 100 ms and is polled every 30 ms says nothing new between its steps. ``clock_us`` is the
-    uncertainty of the clock that the interval is given on; None: not known.
+    uncertainty of the clock that the interval is given on; None: not known. ``update_us`` is how often the counter
+    moves, where that was measured.
     """
     t_us, energy_uj = in_order(t_us, energy_uj)
-    curve, reset = counter_curve(t_us, energy_uj, start_us, end_us)
+    curve, reset = counter_curve(t_us, energy_uj, start_us, end_us, update_us)
     limit_us = gap_limit_us(curve.t_us if len(curve.t_us) > 2 else t_us)
     reasons, coverage = _spacing(t_us, start_us, end_us, limit_us)
     if reset:

@@ -9,6 +9,7 @@ from typing import Any
 from joulemark.warehouse.build.clocks import Clocks
 from joulemark.warehouse.build.energy import Estimate, counter_energy, power_integral
 from joulemark.warehouse.build.gain import SensorBound, sensor_bound
+from joulemark.warehouse.build.meter_updates import MeterUpdates
 from joulemark.warehouse.build.readings import PowerReader, Series
 from joulemark.warehouse.schema.trial import Interval, NodePart, TrialManifest
 
@@ -23,7 +24,7 @@ NO_METER = "none"
 Row = dict[str, Any]
 
 
-def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Clocks) -> list[Row]:
+def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Clocks, updates: MeterUpdates) -> list[Row]:
     """Return one row per node part, interval, meter, device, scope and method."""
     nodes = tuple(p.node for p in manifest.nodes)
     rows: list[Row] = []
@@ -43,17 +44,24 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
             used = [s for s in found if not s.scope.startswith("gpu_") or s.device in part.devices]
             clock_us = clocks.uncertainty_us(part.node, nodes, interval.start_us)
             for series in used:
-                rows += [head | row for row in series_rows(series, interval, clock_us, check=name == "window")]
+                update_us = updates.energy_us(part.node, series.meter, series.scope, interval.start_us)
+                found_rows = series_rows(series, interval, clock_us, update_us, check=name == "window")
+                rows += [head | row for row in found_rows]
             rows += [head | row for row in _missing_rows(part, used, simulated=manifest.simulated)]
     return rows
 
 
-def series_rows(series: Series, interval: Interval, clock_us: float | None, *, check: bool) -> Iterator[Row]:
-    """Yield one row per method for the readings of one meter; ``check`` adds what speaks against them together."""
+def series_rows(
+    series: Series, interval: Interval, clock_us: float | None, update_us: float | None = None, *, check: bool
+) -> Iterator[Row]:
+    """Yield one row per method for the readings of one meter; ``check`` adds what speaks against them together.
+
+    ``update_us`` is how often its counter moves, where that was measured.
+    """
     edges = interval.start_us, interval.end_us
     estimates: dict[str, Estimate] = {}
     if series.has_energy.any():
-        estimates["counter"] = counter_energy(*series.counter, *edges, clock_us=clock_us)
+        estimates["counter"] = counter_energy(*series.counter, *edges, clock_us=clock_us, update_us=update_us)
     if series.has_power.any() or not estimates:
         estimates["integral"] = power_integral(
             *series.power, *edges, clock_us=clock_us, averaging_us=series.averaging_us

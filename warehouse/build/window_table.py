@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from joulemark.warehouse.build.readings import PowerReader
 from joulemark.warehouse.build.request_energy import cumulative_j
-from joulemark.warehouse.build.shares import window_components, window_of
 from joulemark.warehouse.build.spans import Spans, read_spans
+from joulemark.warehouse.build.window_energy import window_components, window_energy
 from joulemark.warehouse.build.window_variation import FINEST, tokens_until, variation
 from joulemark.warehouse.query.snapshot import Snapshot
 from joulemark.warehouse.schema import DATASETS
@@ -31,7 +31,7 @@ def window_variation_table(snapshot: Snapshot, manifests: Sequence[TrialManifest
 def _row(
     manifest: TrialManifest, components: list[dict[str, Any]], spans: list[Spans], reader: PowerReader
 ) -> dict[str, Any] | None:
-    found = window_of(manifest, components, spans, reader) if spans else None
+    found = window_energy(manifest, components, (s.node for s in spans), reader) if spans else None
     if found is None:
         return None
     window = found.window

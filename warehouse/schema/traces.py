@@ -58,7 +58,7 @@ ROUNDS = Dataset(
 DEVICE_STATE = Dataset(
     name="device_state",
     row="slower facts about one GPU, at 1 Hz",
-    version=1,
+    version=2,
     columns=(
         Column("node", WORD, "node; `t` is on its clock"),
         Column("device", WORD, "GPU UUID"),
@@ -66,6 +66,7 @@ DEVICE_STATE = Dataset(
         Column("sm_mhz", pa.int32(), "clock of the compute units", nullable=True),
         Column("mem_mhz", pa.int32(), "clock of the memory", nullable=True),
         Column("temperature_c", pa.int16(), "core temperature in degrees Celsius", nullable=True),
+        Column("memory_temperature_c", pa.int16(), "temperature of its memory, likewise", nullable=True),
         Column(
             "utilization", pa.float32(), "share of time with any kernel running, 0 to 1; says little", nullable=True
         ),
@@ -79,6 +80,7 @@ DEVICE_STATE = Dataset(
     ),
     sort_by=("node", "device", "t"),
     delta=("t",),
+    added=((2, ("memory_temperature_c",)),),
 )
 
 REQUESTS = Dataset(

@@ -92,7 +92,7 @@ def changes(before: list[Row], after: list[Row]) -> list[Row]:
 def history_html(record_: Row) -> str:
     """Return the content of the page, the latest publication first."""
     parts = []
-    for entry in reversed(record_["history"]):
+    for i, entry in reversed(list(enumerate(record_["history"]))):
         parts.append(f"<h2>As of {escape(str(entry['as_of']))}</h2>")
         parts.append(
             f"<p>{entry['rows']} rows, {entry['failures']} failed or invalid trials; "
@@ -100,8 +100,10 @@ def history_html(record_: Row) -> str:
         )
         if entry["changes"]:
             parts.append("<ul>" + "".join(f"<li>{escape(_sentence(c))}</li>" for c in entry["changes"]) + "</ul>")
-        else:
+        elif i == 0:
             parts.append("<p>The first publication: nothing to compare with.</p>")
+        else:
+            parts.append("<p>No row changed.</p>")
     return "\n".join(parts)
 
 

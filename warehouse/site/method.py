@@ -19,7 +19,16 @@ ASSUMPTIONS = (
     ("utilisation u", "`utilisation_adjusted(u)`: busy for the share u of the time, loaded and idle for the rest"),
     ("kWh, cost", "`cost(gpu_hour, kwh_price, pue, includes_power)`; GPU-hours are divided by u, energy is that at u"),
     ("response", "`cost_per_response(tokens, attempts, per_token, other_tokens, per_other_token)`"),
-    ("power budget", "whole deployments whose mean power times the PUE fits, and their output tokens per second"),
+    (
+        "attempts",
+        "your number for all rows, or as in `response_energy`: 1 / the share of right answers in a task, and where a "
+        "row has no score, 1 / the share of requests within the limits on latency",
+    ),
+    (
+        "power budget",
+        "`facility(budget, budget, pue, u)`: whole deployments whose mean power times the PUE fits, and their output "
+        "tokens per second",
+    ),
     (
         "interval",
         "that of J per token, carried through these formulas; the rate's own spread is not in the interval of a cost",
@@ -38,7 +47,6 @@ GENERAL = (
     "everything measured on a device and in no interval: up to 5 % and 5 W on NVIDIA boards.",
     "Prompts are random tokens unless the task says otherwise. Real text can differ: it stops at its own length, and "
     "mixture-of-experts models route it differently.",
-    "Energy of prefill and decode apart is not given: nothing measured so far supports telling them apart.",
     "What a GPU board's sensor does not see (fans, power supplies, network, other machines) is in no figure of the "
     "boundary `gpu`. A PUE of your own covers the building, not these.",
     "Costs are arithmetic on prices that you give. They leave out staff, network, storage and machines that idle.",
@@ -85,6 +93,11 @@ def _own(rows: list[Row], contents: Contents) -> list[str]:
         found.append(
             f"{one_start} of {len(rows)} rows rest on one engine start: their intervals know no other start or node."
         )
+    apart = contents.table("phase_energy").num_rows
+    found.append(
+        f"Energy of prompt and answer apart is known for {apart} of {len(rows)} rows: those with companion trials that "
+        "measured each alone (`phases: isolate`). It is estimated for none."
+    )
     if contents.simulated and any(r["simulated"] for r in rows):
         found.append("Simulated rows are in it because they were asked for. They are not measurements.")
     if contents.redact.on:

@@ -14,8 +14,10 @@ from joulemark.warehouse.query.open import Connection
 from joulemark.warehouse.schema.reasons import BOUNDARIES, FAILURE_CLASSES, FIDELITIES, GRADES, REASONS
 from joulemark.warehouse.site import history
 from joulemark.warehouse.site.assets import DATABASE, NEEDED
+from joulemark.warehouse.site.attempts import Tried, attempts
 from joulemark.warehouse.site.cells import cell_documents, failure_rows
 from joulemark.warehouse.site.contents import Contents
+from joulemark.warehouse.site.drawn import drawn_tables
 from joulemark.warehouse.site.method import method_html
 from joulemark.warehouse.site.options import FORMATS, Options
 from joulemark.warehouse.site.pages import SQL_POLICY, links, page
@@ -26,9 +28,6 @@ from joulemark.warehouse.site.target import Target
 from joulemark.warehouse.site.trial_pages import file_name, write_trials
 
 Row = dict[str, Any]
-
-DRAWN = ("lever_effects", "node_results", "active_constraint")
-"""Tables that the plots draw, where the warehouse has them."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,11 @@ def publish(connection: Connection, folder: Path, assets: Path, options: Options
     target = Target.at(folder)
     before = history.read(options.previous or folder, needed=options.previous is not None)
     contents = Contents.of(connection, options)
-    rows = _gate(contents)
+    tried = attempts(contents)
+    rows = _gate(contents, tried)
     failures = failure_rows(contents)
-    about = _about(contents, rows, failures, options)
+    drawn = drawn_tables(contents)
+    about = _about(contents, rows, failures, options) | {"plots": list(drawn), "attempts": list(tried)}
     record = history.record(rows, len(failures), about["as_of"], __version__, before)
     target.write(history.RECORD, _lines(record))
     about["digest"] = record["digest"]
@@ -64,7 +65,7 @@ def publish(connection: Connection, folder: Path, assets: Path, options: Options
     target.script("data/failures.js", "failures", failures)
     for cell, document in cell_documents(contents):
         target.script(f"data/cells/{file_name(cell)}.js", f"cell:{cell}", document)
-    target.script("data/plots.js", "plots", {name: contents.rows(name) for name in about["plots"]})
+    target.script("data/plots.js", "plots", drawn)
     tables = _write_tables(contents, target, sql=options.sql)
     traces = write_trials(contents, target, traces=options.traces, sql=options.sql)
     if options.sql:
@@ -80,7 +81,7 @@ def export(connection: Connection, folder: Path, formats: tuple[str, ...], optio
     """Write only the leaderboard and the failures as tables, without a site. Raises as `publish` does."""
     target = Target.at(folder)
     contents = Contents.of(connection, options)
-    rows = _gate(contents)
+    rows = _gate(contents, {})
     for name in ("leaderboard", "failures"):
         table = contents.table(name)
         for kind in formats:
@@ -89,9 +90,9 @@ def export(connection: Connection, folder: Path, formats: tuple[str, ...], optio
     return Published(folder, len(rows), len(contents.trials()), contents.table("failures").num_rows, len(target.hashes))
 
 
-def _gate(contents: Contents) -> list[Row]:
+def _gate(contents: Contents, tried: Tried) -> list[Row]:
     """Return the rows that may be ranked: those with valid trials."""
-    rows = leaderboard_rows(contents)
+    rows = leaderboard_rows(contents, tried)
     if not rows:
         place = contents.connection.warehouse.url
         hint = "" if contents.simulated else "; trials of the simulator are published only with --simulated"
@@ -115,7 +116,6 @@ def _about(contents: Contents, rows: list[Row], failures: list[Row], options: Op
         "redacted": options.redact,
         "sql": options.sql,
         "traces": options.traces,
-        "plots": [name for name in DRAWN if contents.has(name) and contents.raw(name).num_rows],
     }
 
 
@@ -164,7 +164,11 @@ def _write_pages(contents: Contents, target: Target, rows: list[Row], record: Ro
         '<a href="assets/LICENCES.txt">licences</a>.',
     }
     downloads = ", ".join(f'<a href="tables/leaderboard.{SUFFIXES[k]}" download>{k}</a>' for k in FORMATS)
-    target.write("index.html", page("index", downloads=downloads, **common))
+    summary = (
+        f"{len(rows)} configurations of LLM serving: energy and cost of a token with intervals and rank ranges, under "
+        "your own prices, and the raw traces behind each number."
+    )
+    target.write("index.html", page("index", downloads=downloads, summary=summary, **common))
     if options.sql:
         target.write("sql.html", page("sql", policy=SQL_POLICY, **common))
     for name, heading, content in (

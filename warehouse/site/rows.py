@@ -8,6 +8,7 @@ from typing import Any
 
 from joulemark.warehouse.build.cell_statistics import cell_mean
 from joulemark.warehouse.build.statistics import Mean
+from joulemark.warehouse.site.attempts import Tried, attempts_columns
 from joulemark.warehouse.site.contents import Contents
 
 Row = dict[str, Any]
@@ -17,7 +18,7 @@ DIGITS = 8
 """Significant digits of a number in the page; the tables to download have all."""
 FIRST = (
     *("cell", "boundary", "fidelity", "grade", "task", "group", "model", "architecture", "total_params"),
-    *("quantization", "engine", "engine_version", "accelerator", "devices", "concurrency", "load", "sweep"),
+    *("quantization", "engine", "engine_version", "accelerator", "devices", "concurrency", "load", "sweep", "node"),
     *("simulated", "j", "half", "freedom", "output_tokens_per_s", "mean_w", "loaded_idle_w", "ttft_p99_ms"),
     *("itl_p99_ms", "trials_valid", "trials_invalid", "trials_failed", "rank_best", "rank_worst", "ranked_rows"),
 )
@@ -36,15 +37,17 @@ COUNTS = ("trials_valid", "trials_invalid", "trials_failed", "planned_trials", "
 RANKS = ("rank_best", "rank_worst", "ranked_rows")
 
 
-def leaderboard_rows(contents: Contents) -> list[Row]:
+def leaderboard_rows(contents: Contents, tried: Tried) -> list[Row]:
     """Return one row per cell, boundary and fidelity with valid trials, in the order of the view `leaderboard`.
 
     ``j`` is J per output token, ``half`` the half width of the 95 % interval of its logarithm (None under 2 trials),
     ``freedom`` the degrees of freedom behind it; ``group`` are the rows that it is ranked with.
+    ``tried`` are the attempts per response.
     """
     results = {_key(r): r for r in contents.rows("cell_results")}
     statistics = {_key(r): r for r in contents.rows("cell_statistics")}
     means = _means(contents)
+    places = _places(contents)
     groups: dict[tuple[Any, ...], int] = {}
     rows = []
     for line in contents.rows("leaderboard"):
@@ -58,7 +61,9 @@ def leaderboard_rows(contents: Contents) -> list[Row]:
                 "group": groups.setdefault(group, len(groups)),
                 "j": statistic["j_per_token"],
                 "simulated": result["simulated"],
+                "node": ", ".join(sorted(places[key])) or None,
             }
+            | attempts_columns(tried, key)
             | _uncertainty(means[key], contents.redact.aliases)
         )
     return rows
@@ -69,8 +74,13 @@ def by_column(rows: list[Row]) -> tuple[dict[str, Any], dict[str, Any]]:
 
     Of text, a column has the different words and each row's number in them, of numbers the list.
     """
-    columns = {name: _column([row[name] for row in rows]) for name in rows[0]}
+    columns = as_columns(rows)
     return {n: columns[n] for n in FIRST}, {n: c for n, c in columns.items() if n not in FIRST}
+
+
+def as_columns(rows: list[Row]) -> dict[str, Any]:
+    """Return rows as columns."""
+    return {name: _column([row[name] for row in rows]) for name in rows[0]}
 
 
 def number(value: float | None) -> float | int | None:
@@ -105,6 +115,13 @@ def _means(contents: Contents) -> dict[Key, Mean]:
     for row in rows.to_arrow_table().to_pylist():
         trials[_key(row)].append(row)
     return {key: cell_mean(valid) for key, valid in trials.items()}
+
+
+def _places(contents: Contents) -> dict[Key, set[str]]:
+    found: dict[Key, set[str]] = defaultdict(set)
+    for row in contents.rows("node_results"):
+        found[_key(row)].update(row["nodes"])
+    return found
 
 
 def _uncertainty(mean: Mean, aliases: dict[str, str]) -> Row:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from joulemark.warehouse.schema.trial import TrialManifest
 from joulemark.warehouse.site.contents import TRACES, Contents
 from joulemark.warehouse.site.rows import number
 
@@ -25,31 +26,46 @@ BINS = 400
 """Steps of the drawn token rate, at most."""
 SHORTEST_BIN_S = 0.1
 
-_ON_NODES = """
-SELECT DISTINCT d.* FROM {dataset} AS d
-JOIN (
-  SELECT node, unnest([
-    {{a: m.started_at - INTERVAL 5 SECOND, b: m.ended_at + INTERVAL 5 SECOND}},
-    {{a: n.cold_idle_start_at - INTERVAL 5 SECOND, b: n.cold_idle_end_at + INTERVAL 5 SECOND}},
-    {{a: n.loaded_idle_start_at - INTERVAL 5 SECOND, b: n.loaded_idle_end_at + INTERVAL 5 SECOND}}
-  ]) AS span
-  FROM trial_nodes AS n JOIN trials AS m ON m.trial = n.trial
-  WHERE n.trial = $1
-) AS w ON d.node = w.node AND d.t BETWEEN w.span.a AND w.span.b
-ORDER BY ALL
-"""
+AROUND_US = 5_000_000
+"""What a trial gets of its nodes' meters before and after each of its intervals."""
+
+_OF_NODE = (
+    "SELECT * FROM {dataset} WHERE node = $1 AND t BETWEEN make_timestamptz($2) AND make_timestamptz($3) ORDER BY ALL"
+)
 _OF_TRIAL = "SELECT * FROM {dataset} WHERE trial = $1 ORDER BY ALL"
 
 
-def trial_traces(contents: Contents, trial: str) -> dict[str, pa.Table]:
+def trial_traces(contents: Contents, manifest: TrialManifest) -> dict[str, pa.Table]:
     """Return the raw records of one trial by dataset, redacted; without datasets that have none."""
     found = {}
     for dataset in TRACES:
-        form = _ON_NODES if dataset in ("power", "device_state") else _OF_TRIAL
-        table = contents.query(form.format(dataset=dataset), [trial])
-        if table.num_rows:
-            found[dataset] = table
+        if dataset in ("power", "device_state"):
+            asked = [(node, *span) for node, spans in _spans(manifest).items() for span in spans]
+            tables = [contents.query(_OF_NODE.format(dataset=dataset), list(a)) for a in asked]
+        else:
+            tables = [contents.query(_OF_TRIAL.format(dataset=dataset), [manifest.trial])]
+        if any(table.num_rows for table in tables):
+            found[dataset] = pa.concat_tables(tables)
     return found
+
+
+def _spans(manifest: TrialManifest) -> dict[str, list[tuple[int, int]]]:
+    """Return the stretches of time that the trial gets of its nodes' meters, none over another."""
+    wanted: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for part in manifest.nodes:
+        wanted[part.node].append((manifest.started_us, manifest.ended_us))
+        wanted[part.node] += [(i.start_us, i.end_us) for i in (part.cold_idle, part.loaded_idle) if i is not None]
+    return {node: _merged([(a - AROUND_US, b + AROUND_US) for a, b in wanted[node]]) for node in sorted(wanted)}
+
+
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def drawn(traces: dict[str, pa.Table], manifest: Row) -> Row:

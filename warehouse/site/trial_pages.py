@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from joulemark.warehouse.schema.trial import TrialManifest
 from joulemark.warehouse.site.contents import Contents
 from joulemark.warehouse.site.rows import number
 from joulemark.warehouse.site.tables import arrow_stream, as_file
@@ -37,12 +38,13 @@ def write_trials(contents: Contents, target: Target, *, traces: bool, sql: bool)
         components[row["trial"]].append({n: _short(row[n]) for n in _COMPONENT})
     listed: list[Row] = []
     for trial in contents.trials():
-        plain = contents.redact.value(msgspec.to_builtins(contents.connection.snapshot.manifest(trial)))
+        manifest = contents.connection.snapshot.manifest(trial)
+        plain = contents.redact.value(msgspec.to_builtins(manifest))
         stem = file_name(trial)
         files: list[Row] = []
         series: Row = {"power": [], "tokens": None}
         if traces:
-            files, series, loadable = _write_traces(contents, target, trial, plain, sql=sql)
+            files, series, loadable = _write_traces(contents, target, manifest, plain, sql=sql)
             listed += loadable
         text = json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         name = f"trials/{stem}.json"
@@ -53,11 +55,11 @@ def write_trials(contents: Contents, target: Target, *, traces: bool, sql: bool)
 
 
 def _write_traces(
-    contents: Contents, target: Target, trial: str, manifest: Row, *, sql: bool
+    contents: Contents, target: Target, manifest: TrialManifest, plain: Row, *, sql: bool
 ) -> tuple[list[Row], Row, list[Row]]:
     files, loadable = [], []
-    found = trial_traces(contents, trial)
-    stem = file_name(trial)
+    found = trial_traces(contents, manifest)
+    stem = file_name(manifest.trial)
     for dataset, table in found.items():
         name = f"traces/{stem}.{dataset}.parquet"
         content = as_file(table, "parquet")
@@ -69,8 +71,8 @@ def _write_traces(
             name = f"traces/{stem}.{dataset}.arrow"
             stream = arrow_stream(table)
             target.write(name, stream)
-            loadable.append({"trial": trial, "dataset": dataset, "file": name, "bytes": len(stream)})
-    return files, drawn(found, manifest), loadable
+            loadable.append({"trial": manifest.trial, "dataset": dataset, "file": name, "bytes": len(stream)})
+    return files, drawn(found, plain), loadable
 
 
 def _short(value: Any) -> Any:

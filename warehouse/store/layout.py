@@ -26,8 +26,14 @@ TRIALS = "trials"
 SWEEPS = "sweeps"
 LOGS = "logs"
 BUILT = (
-    *("trial_energy", "request_energy", "window_variation"),
-    *("cell_statistics", "lever_effects", "node_differences", "sweep_drift"),
+    "trial_energy",
+    "request_energy",
+    "phase_estimates",
+    "window_variation",
+    "cell_statistics",
+    "lever_effects",
+    "node_differences",
+    "sweep_drift",
 )
 KEPT = "kept"
 PACK = "pack-"

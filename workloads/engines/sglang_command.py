@@ -83,6 +83,7 @@ def _fixed(deployment: Deployment, facts: StartFacts) -> dict[str, Scalar]:
         "host": facts.host,
         "port": facts.port,
         "enable-metrics": True,
+        "enable-cache-report": True,
         **_sizes(deployment),
         "dtype": DTYPES.get(deployment.quantization),
         "kv-cache-dtype": None if deployment.kv_type == "auto" else kv_words("sglang")[deployment.kv_type],

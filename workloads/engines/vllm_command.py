@@ -17,6 +17,7 @@ MAX_NUM_SEQS_AT_LEAST = 256
 SHUTDOWN_TIMEOUT_S = 20
 """Without one, vLLM's server can hang for minutes when a client still streams."""
 CPU_KV_CACHE_GIB = 4
+COUNT_CACHED = "enable-prompt-tokens-details"
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "f32": "float32"}
 
 _PARALLEL = "use the parallel axis, for example parallel: {tensor: 2}"
@@ -76,7 +77,7 @@ def _of_rank(facts: StartFacts, span: Span, options: dict[str, Scalar], environm
         return Command((*_server(facts), *flags({**options, **where}, negatable=True)), environment)
     # The module that serves has no headless mode, and `serve` takes the model by its place.
     start = ("-m", "vllm.entrypoints.cli.main", "serve", facts.model_path, "--headless")
-    left = {key: value for key, value in options.items() if key not in ("host", "port")}
+    left = {key: value for key, value in options.items() if key not in ("host", "port", COUNT_CACHED)}
     return Command((*start, *flags({**left, **where}, negatable=True)), environment)
 
 
@@ -93,6 +94,8 @@ def _fixed(deployment: Deployment, facts: StartFacts) -> dict[str, Scalar]:
         "served-model-name": facts.served_name,
         "host": facts.host,
         "port": facts.port,
+        # Tells how much of a prompt came from the cache.
+        COUNT_CACHED: True,
         **{key: value for key, value in many.items() if value != 1},
         "enable-expert-parallel": True if parallel.expert else None,
         "dtype": DTYPES.get(deployment.quantization),
@@ -122,7 +125,8 @@ def _environment(deployment: Deployment, facts: StartFacts) -> dict[str, str]:
         small = deployment.model.source == "generated"
         found["VLLM_CPU_KVCACHE_SPACE"] = "1" if small else str(CPU_KV_CACHE_GIB)
         if facts.cpus:
-            found["VLLM_CPU_OMP_THREADS_BIND"] = _binding(facts.cpus, deployment.parallel.devices)
+            nodes = facts.span.nodes if facts.span is not None else 1
+            found["VLLM_CPU_OMP_THREADS_BIND"] = _binding(facts.cpus, deployment.parallel.devices // nodes)
     return found
 
 

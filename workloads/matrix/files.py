@@ -10,6 +10,7 @@ from typing import Any
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.sweep.workload_model import FileAsk
 from joulemark.workloads.traffic.tables import Tables, digest_of, read_table
+from joulemark.workloads.traffic.text import load_tokenizer
 
 
 class Files:
@@ -20,6 +21,7 @@ class Files:
         self._digests: dict[Path, str] = {}
         self._data: dict[str, bytes] = {}
         self._tables: dict[str, Any] = {}
+        self._tokenizers: set[str] = set()
 
     @property
     def tables(self) -> Tables:
@@ -52,6 +54,15 @@ class Files:
             with self.blamed(ask):
                 self._tables[digest] = read_table(self.content(ask))
         return self._tables[digest]
+
+    def tokenizer(self, ask: FileAsk) -> str:
+        """Return the name of a tokenizer's content, that loads."""
+        digest = self.digest(ask)
+        if digest not in self._tokenizers:
+            with self.blamed(ask):
+                load_tokenizer(self.content(ask))
+            self._tokenizers.add(digest)
+        return digest
 
     @contextmanager
     def blamed(self, ask: FileAsk) -> Iterator[None]:

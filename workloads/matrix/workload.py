@@ -80,6 +80,7 @@ def make_workload(asked: Asked, window: WindowPolicy, files: Files) -> Workload:
         prefix=prefix,
         conversation=asked.get("conversation"),
         prompts=None if asked.get("prompts") is None else files.digest(asked.get("prompts").file),
+        tokenizer=None if asked.get("tokenizer") is None else files.tokenizer(asked.get("tokenizer")),
         stop=asked.get("stop") or "fixed",
         max_in_flight=asked.get("max_in_flight"),
     )
@@ -139,6 +140,10 @@ def _check_prompts(asked: Asked) -> None:
         for key in ("input_tokens", "prefix", "conversation"):
             if asked.get(key) is not None:
                 raise asked.error(key, f"{key} and prompts contradict each other: the prompts are as they are")
+    if asked.get("tokenizer") is not None:
+        for key in ("prompts", "prefix", "conversation"):
+            if asked.get(key) is not None:
+                raise asked.error("tokenizer", f"texts of exact lengths have no {key}: leave tokenizer out, or {key}")
     if asked.get("conversation") is not None and asked.get("trace") is not None:
         raise asked.error("conversation", "a trace has a time for every request: leave conversation or trace out")
 

@@ -120,8 +120,8 @@ def _bounds(item: Item, fields: dict[str, Item]) -> tuple[int, int | None]:
     return least, most
 
 
-def _file(item: Item) -> FileAsk:
-    return FileAsk(item.text("file, a path"), item.where)
+def _file(item: Item, what: str = "file") -> FileAsk:
+    return FileAsk(item.text(f"{what}, a path"), item.where)
 
 
 def _ramp(item: Item) -> tuple[Stretch, ...]:
@@ -203,6 +203,7 @@ _READERS: dict[str, Callable[[Item], Any]] = {
     "prefix": _prefix,
     "conversation": _conversation,
     "prompts": _prompts,
+    "tokenizer": lambda item: _file(item, "tokenizer"),
     "stop": lambda item: item.one_of(STOPS, "way to stop"),
     "seed": lambda item: item.whole("seed"),
 }

@@ -8,6 +8,7 @@ from joulemark.workloads.traffic.lengths import DrawnLengths, Lengths, MixedLeng
 from joulemark.workloads.traffic.own_prompts import OwnPrompts, read_prompts
 from joulemark.workloads.traffic.prompts import RandomPrompts
 from joulemark.workloads.traffic.tables import Tables, lengths_of, read_table
+from joulemark.workloads.traffic.text import ExactText, TextPrompts, load_tokenizer
 from joulemark.workloads.traffic.trace import Rows, read_trace, replay, trace_lengths
 from joulemark.workloads.traffic.traffic import Source, Traffic
 from joulemark.workloads.workload import Arrivals, Conversation, Length, Trace, Workload
@@ -36,7 +37,7 @@ def files_of(workload: Workload) -> set[str]:
     named = [length.table for length in lengths if isinstance(length, Length)]
     if isinstance(workload.arrivals, Arrivals) and workload.arrivals.trace:
         named.append(workload.arrivals.trace.table)
-    return {name for name in (*named, workload.prompts) if name is not None}
+    return {name for name in (*named, workload.prompts, workload.tokenizer) if name is not None}
 
 
 def _schedule(arrivals: Arrivals, seeds: Seeds, rows: Rows | None) -> Schedule:
@@ -51,8 +52,11 @@ def _source(workload: Workload, seeds: Seeds, vocab_size: int, tables: Tables, r
         answer = workload.output_tokens
         otherwise = answer.otherwise if isinstance(answer, Length) else answer
         return OwnPrompts(read_prompts(tables.content(workload.prompts)), otherwise, seeds, fixed)
+    lengths = _lengths(workload, seeds, tables, rows)
+    if workload.tokenizer is not None:
+        return TextPrompts(lengths, ExactText(load_tokenizer(tables.content(workload.tokenizer))), seeds, fixed)
     return RandomPrompts(
-        lengths=_lengths(workload, seeds, tables, rows),
+        lengths=lengths,
         seeds=seeds,
         vocab_size=vocab_size,
         fixed_length=fixed,

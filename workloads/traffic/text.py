@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sized
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from joulemark.warehouse.errors import BadInput, MissingTool
 from joulemark.workloads.traffic.draws import Purpose, Seeds
+from joulemark.workloads.traffic.lengths import Lengths
+from joulemark.workloads.traffic.request import Request
 
 TRIES = 20
 _WORD = re.compile(r"[Ġ▁]?([a-z]{2,})")
@@ -38,16 +39,16 @@ class Tokenizer(Protocol):
         """Return the tokens of a text."""
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
-    """Return the tokenizer in a ``tokenizer.json``. Raises MissingTool without the library, else BadInput."""
+def load_tokenizer(data: bytes) -> Tokenizer:
+    """Return the tokenizer that a ``tokenizer.json`` holds. Raises MissingTool without the library, else BadInput."""
     try:
         from tokenizers import Tokenizer as Library
     except ImportError:
         raise MissingTool("texts of exact length need the library tokenizers: pip install tokenizers") from None
     try:
-        found: Tokenizer = Library.from_file(str(path))
+        found: Tokenizer = Library.from_buffer(data)
     except Exception as error:  # noqa: BLE001 -- the library raises nothing more exact
-        raise BadInput(f"{path} is no tokenizer.json: {error}") from None
+        raise BadInput(f"it is no tokenizer.json: {error}") from None
     return found
 
 
@@ -94,3 +95,22 @@ class ExactText:
 
     def _count(self, text: str, *, special: bool) -> int:
         return len(self.tokenizer.encode(text, add_special_tokens=special).ids)
+
+
+@dataclass(frozen=True)
+class TextPrompts:
+    """Requests with texts of exact lengths, no two alike."""
+
+    lengths: Lengths
+    texts: ExactText
+    seeds: Seeds
+    fixed_length: bool
+
+    def request(self, number: int) -> Request:
+        """Return request ``number``."""
+        tokens, answer = self.lengths.of(number)
+        return Request(number, self.texts.text(tokens, self.seeds, number), tokens, answer, self.fixed_length)
+
+    def in_phase(self, phase: int) -> TextPrompts:
+        """Return the same lengths with other texts."""
+        return replace(self, seeds=replace(self.seeds, phase=phase))

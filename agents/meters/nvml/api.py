@@ -28,6 +28,7 @@ ENERGY: Field = (pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, 0)
 """Millijoules since the driver was loaded."""
 INSTANT, AVERAGE = pynvml.NVML_FI_DEV_POWER_INSTANT, pynvml.NVML_FI_DEV_POWER_AVERAGE
 """Milliwatts now, and as the mean over 1 s."""
+MEMORY_TEMPERATURE: Field = (pynvml.NVML_FI_DEV_MEMORY_TEMP, 0)
 SCOPE_GPU, SCOPE_MODULE, SCOPE_MEMORY = (
     pynvml.NVML_POWER_SCOPE_GPU,
     pynvml.NVML_POWER_SCOPE_MODULE,
@@ -145,15 +146,14 @@ class FieldRead:
         ]
 
 
-_NARROW = frozenset({_DOUBLE, _UNSIGNED_INT, _SIGNED_LONG_LONG, _SIGNED_INT, _UNSIGNED_SHORT})
+_NARROW = {_DOUBLE: "d", _UNSIGNED_INT: "I", _SIGNED_LONG_LONG: "q", _SIGNED_INT: "i", _UNSIGNED_SHORT: "H"}
 
 
 def _narrow(kind: int, value: int) -> int:
     """Return what the type says of the eight bytes; what lies beyond a narrow type is not set by the driver."""
     if kind == _UNSIGNED_INT:
         return value & 0xFFFFFFFF
-    code = {_DOUBLE: "d", _SIGNED_LONG_LONG: "q", _SIGNED_INT: "i", _UNSIGNED_SHORT: "H"}[kind]
-    number: float = struct.unpack_from(code, struct.pack("Q", value))[0]
+    number: float = struct.unpack_from(_NARROW[kind], struct.pack("Q", value))[0]
     return round(number)
 
 

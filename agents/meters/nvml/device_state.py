@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.meters.nvml import api
-from joulemark.agents.meters.nvml.api import GpmSamples, Handle, NvmlError
+from joulemark.agents.meters.nvml.api import FieldRead, GpmSamples, Handle, NvmlError
 from joulemark.agents.meters.nvml.gpus import Gpu, Gpus
 from joulemark.agents.meters.nvml.owners import Owners
 
@@ -57,6 +57,7 @@ class DeviceStates:
     gpus: Gpus
     owners: Owners = field(default_factory=Owners)
     _activity: dict[str, Activity | None] = field(default_factory=dict)
+    _memory_temperature: FieldRead = field(default_factory=lambda: FieldRead((api.MEMORY_TEMPERATURE,)))
     next_at_s: float = 0.0
     """When the next turn comes, in ``time.monotonic()`` seconds."""
     _next_s: dict[str, float] = field(default_factory=dict)
@@ -95,6 +96,7 @@ class DeviceStates:
             "sm_mhz": say(api.sm_mhz),
             "mem_mhz": say(api.memory_mhz),
             "temperature_c": say(api.temperature_c),
+            "memory_temperature_c": say(self._memory_c),
             "utilization": say(api.utilization),
             "memory_used_bytes": say(api.memory_used_bytes),
             "power_limit_mw": say(api.enforced_limit_mw),
@@ -112,6 +114,11 @@ class DeviceStates:
             **activity,
             "foreign_processes": foreign,
         }
+
+    def _memory_c(self, handle: Handle) -> int | None:
+        (answer,) = self._memory_temperature.read(handle)
+        # Memory without a sensor may answer 0.
+        return None if isinstance(answer, NvmlError) else answer or None
 
     def _active(self, gpu: Gpu, handle: Handle) -> dict[str, float | None]:
         if gpu.uuid not in self._activity:

@@ -12,6 +12,7 @@ from pathlib import Path
 from joulemark.agents.meters.meter import Channel
 from joulemark.agents.meters.prometheus.mapping import ALL_LABELS, Mapping, Metric
 from joulemark.agents.meters.rapl import POWERCAP
+from joulemark.agents.meters.register import Register
 from joulemark.agents.prometheus import Sample, samples, samples_of
 from joulemark.warehouse.errors import MeterError
 from joulemark.warehouse.units import MW_PER_W, UJ_PER_J
@@ -46,7 +47,7 @@ class Channels:
     powercap: Path = POWERCAP
     slices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     known: dict[tuple[str, str], Channel] = field(default_factory=dict)
-    _wraps: dict[tuple[str, str], _Wrap] = field(default_factory=dict)
+    _registers: dict[tuple[str, str], Register | None] = field(default_factory=dict)
     _offers: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def values(self, page: bytes) -> list[Value]:
@@ -151,10 +152,10 @@ class Channels:
         return Value(channel, numbers["gauge"], numbers["counter"], stamp, odd)
 
     def _continued(self, key: tuple[str, str], sample: Sample, energy_uj: int) -> int:
-        if key not in self._wraps:
-            zone = self.powercap / Path(sample.labels.get("path", "?")).name
-            self._wraps[key] = _Wrap(_range_uj(zone))
-        return self._wraps[key].continued(energy_uj)
+        if key not in self._registers:
+            self._registers[key] = _register(self.powercap / Path(sample.labels.get("path", "?")).name)
+        register = self._registers[key]
+        return energy_uj if register is None else register.continued(energy_uj)
 
     def _lacks(self, what: str, page: bytes, by_name: dict[str, list[Sample]]) -> str:
         head = f"{self.source.name}: the page lacks {what}"
@@ -169,29 +170,10 @@ class Channels:
         return self._offers[key]
 
 
-@dataclass
-class _Wrap:
-    """A register that starts again from 0 past ``range_uj``; None where its range is not known."""
-
-    range_uj: int | None
-    last_uj: int | None = None
-    total_uj: int = 0
-
-    def continued(self, now_uj: int) -> int:
-        if self.range_uj is None:
-            return now_uj
-        if self.last_uj is None:
-            self.total_uj = now_uj
-        else:
-            self.total_uj += (now_uj - self.last_uj) % (self.range_uj + 1)
-        self.last_uj = now_uj
-        return self.total_uj
-
-
-def _range_uj(zone: Path) -> int | None:
+def _register(zone: Path) -> Register | None:
     # Everyone may read how far a register counts, also where its value is for root only.
     try:
-        return int((zone / "max_energy_range_uj").read_text())
+        return Register.of(zone)
     except (OSError, ValueError):
         return None
 

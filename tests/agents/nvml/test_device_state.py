@@ -15,7 +15,15 @@ from joulemark.agents.meters.nvml.device_state import DeviceStates
 from joulemark.agents.meters.nvml.owners import Owners
 from joulemark.warehouse.schema.traces import DEVICE_STATE
 
-MEASURED = ("sm_mhz", "mem_mhz", "temperature_c", "utilization", "memory_used_bytes", "throttle_reasons")
+MEASURED = (
+    "sm_mhz",
+    "mem_mhz",
+    "temperature_c",
+    "memory_temperature_c",
+    "utilization",
+    "memory_used_bytes",
+    "throttle_reasons",
+)
 ACTIVITY = ("sm_active", "tensor_active", "dram_active")
 NO_SUCH_PID = 2**22 + 7
 
@@ -52,7 +60,7 @@ def test_every_fact_has_its_unit(playing, clock):
     with playing(device) as (double, gpus):
         (row,) = second_read(DeviceStates("n1", clock, gpus))
         assert (row["node"], row["device"]) == ("n1", double.uuids[0])
-        assert [row[c] for c in MEASURED] == [1755, 2619, 45, 0.9, 5_000_000_000, 0x24]
+        assert [row[c] for c in MEASURED] == [1755, 2619, 45, 52, 0.9, 5_000_000_000, 0x24]
         assert [row[c] for c in ACTIVITY] == pytest.approx([0.8, 0.4, 0.6])
         assert (row["power_limit_mw"], row["foreign_processes"]) == (700_000, 0)
         assert abs(clock.now_us() - row["t"]) < 10_000_000

@@ -86,10 +86,20 @@ def test_rapl_counts_on_over_a_wrap_where_the_range_is_known(tmp_path):
     (zone / "max_energy_range_uj").write_text("262143328850\n")
     channels = channels_of("node", powercap=tmp_path)
     line = 'node_rapl_package_joules_total{{index="{}",path="/sys/class/powercap/intel-rapl:{}"}} {}\n'
-    for first, total in ((262143.0, 262143.0), (1.5, 262144.828851), (3.0, 262146.328851)):
+    for first, total in ((262143.328, 262143.328), (0.0005, 262143.329351), (3.0, 262146.328851)):
         found = table(channels, line.format(0, 0, first) + line.format(1, 1, first))
         assert found["package-0", "cpu_package", "counter"] == (None, total)
         assert found["package-1", "cpu_package", "counter"] == (None, first)
+
+
+def test_a_register_that_was_reset_on_a_page_has_not_wrapped(tmp_path):
+    zone = tmp_path / "intel-rapl:0"
+    zone.mkdir()
+    (zone / "max_energy_range_uj").write_text("262143328850\n")
+    channels = channels_of("node", powercap=tmp_path)
+    line = 'node_rapl_package_joules_total{{index="0",path="/sys/class/powercap/intel-rapl:0"}} {}\n'
+    totals = [table(channels, line.format(joules)) for joules in (500.0, 510.0, 3.0)]
+    assert [t["package-0", "cpu_package", "counter"][1] for t in totals] == [500.0, 510.0, 3.0]
 
 
 def test_the_rail_of_graces_cores_is_not_the_socket():

@@ -11,15 +11,18 @@ from joulemark.agents.models.tokenizer import CORPUS, project_tokenizer
 from joulemark.warehouse.errors import BadInput, MissingTool
 from joulemark.workloads.models.generated import generated_config
 from joulemark.workloads.traffic.draws import Seeds
+from joulemark.workloads.traffic.make import files_of, make_traffic
+from joulemark.workloads.traffic.tables import Tables, digest_of
 from joulemark.workloads.traffic.text import ExactText, load_tokenizer
+from joulemark.workloads.workload import Length, Workload
 
 LENGTHS = (1, 2, 3, 10, 97, 1024)
 
 
-def test_without_the_library_it_says_what_to_install(monkeypatch, tmp_path):
+def test_without_the_library_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(MissingTool, match="pip install tokenizers"):
-        load_tokenizer(tmp_path / "tokenizer.json")
+        load_tokenizer(b"{}")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def byte_level(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     config = {**generated_config("tiny-dense"), "num_hidden_layers": 1, "hidden_size": 64, "intermediate_size": 64}
     write_checkpoint(folder / "m", config, project_tokenizer(config["vocab_size"]), "bf16")
-    return load_tokenizer(folder / "m" / "tokenizer.json")
+    return load_tokenizer((folder / "m" / "tokenizer.json").read_bytes())
 
 
 @pytest.fixture(scope="module", params=["byte-level", "metaspace", "wordpiece"])
@@ -74,7 +77,23 @@ def test_what_cannot_be_made_is_said(byte_level):
         ExactText(byte_level).text(0, Seeds(1, 2), 0)
 
 
-def test_a_file_that_is_no_tokenizer_is_said(byte_level, tmp_path):
-    (tmp_path / "tokenizer.json").write_text("{}")
+def test_a_file_that_is_no_tokenizer_is_said(byte_level):
     with pytest.raises(BadInput, match=r"is no tokenizer\.json"):
-        load_tokenizer(tmp_path / "tokenizer.json")
+        load_tokenizer(b"{}")
+
+
+def test_a_workload_with_a_tokenizer_has_texts(byte_level):
+    """The lengths are those that token ids would have; a search gets other texts."""
+    data = byte_level.to_str().encode()
+    name = digest_of(data)
+    lengths = Length("uniform", 20, 60)
+    texts, ids = (
+        make_traffic(Workload(lengths, 5, 2, seed=3, tokenizer=t), prompt_seed=4, vocab_size=99, tables=tables)
+        for t, tables in ((name, Tables({name: data})), (None, Tables()))
+    )
+    requests = [texts.request(n) for n in range(200)]
+    assert [r.input_tokens for r in requests] == [ids.request(n).input_tokens for n in range(200)]
+    assert [len(byte_level.encode(r.prompt).ids) for r in requests] == [r.input_tokens for r in requests]
+    searched = [texts.saturating().request(n).prompt for n in range(200)]
+    assert len({r.prompt for r in requests} | set(searched)) == 400
+    assert files_of(Workload(lengths, 5, 2, tokenizer=name)) == {name}

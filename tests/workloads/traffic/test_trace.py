@@ -15,6 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from joulemark.warehouse.errors import BadInput
+from joulemark.workloads.sweep.presets import PRESETS
 from joulemark.workloads.traffic.make import make_traffic
 from joulemark.workloads.traffic.tables import Tables, digest_of, read_table
 from joulemark.workloads.traffic.trace import published_columns, read_trace, stretch_of_load
@@ -178,3 +179,13 @@ def test_a_percentile_of_the_azure_trace_is_that_of_all_its_windows(percentile, 
     all_loads = windows(rows, tokens, 120.0 * speed, 30.0 * speed, 0.05)
     share = (all_loads <= load * (1 + 1e-9)).mean() * 100
     assert share == pytest.approx(percentile, abs=0.1)
+
+
+@azure
+def test_the_preset_from_the_azure_trace_has_its_median_and_p90():
+    data = AZURE.read_bytes()
+    name = digest_of(data)
+    rows = read_trace(Tables({name: data}), Trace(name, "TIMESTAMP", "ContextTokens", "GeneratedTokens"))
+    for key, column in (("input_tokens", rows.input), ("output_tokens", rows.output)):
+        length = PRESETS["azure-chat"].fields[key]
+        assert np.quantile(column, (0.5, 0.9)) == pytest.approx((length.median, length.p90), abs=0.5)

@@ -2,9 +2,11 @@
 
 import type { Core, Row, Value } from "./data";
 import { el, svg, word, type Child } from "./dom";
-import type { Figures } from "./figures";
+import { attemptsColumn, type Figures } from "./figures";
 import { range, short } from "./format";
+import { measure } from "./measures";
 import type { Standing } from "./ranking";
+import { RESPONSE, type State } from "./state";
 
 export interface Line {
   row: Row;
@@ -28,8 +30,19 @@ export interface Column {
 export interface Scene {
   words: Core["words"];
   currency: string;
+  attemptsFrom: string;
   /** lowest and highest end of an interval, for the little bars */
   span: (line: Line) => [number, number] | null;
+}
+
+/** Columns that are shown because an assumption or the ranking is about them. */
+export function needed(state: State): Set<string> {
+  const found = new Set(measure(state.metric).columns);
+  if (state.budget !== null) for (const id of ["deployments", "site_tokens_per_s"]) found.add(id);
+  const asked = (Object.keys(RESPONSE) as (keyof typeof RESPONSE)[]).some((name) => state[name] !== RESPONSE[name]);
+  if (asked) for (const id of ["j_per_response", "cost_per_response"]) found.add(id);
+  if (state.attemptsFrom) found.add("attempts");
+  return found;
 }
 
 export function size(row: Row): string {
@@ -107,9 +120,9 @@ export function columns(scene: Scene): Column[] {
     {
       id: "measured",
       title: "measured",
-      meaning: "boundary (what the energy contains) and fidelity (how the number arises)",
+      meaning: "boundary (what the energy contains), fidelity (how the number arises) and grade (how much measuring is behind it)",
       first: true,
-      value: ({ row }) => `${row.boundary}, ${row.fidelity}`,
+      value: ({ row }) => `${row.boundary}, ${row.fidelity}, ${row.grade}`,
       show: ({ row }) =>
         el(
           "span",
@@ -117,9 +130,11 @@ export function columns(scene: Scene): Column[] {
           word(row.boundary, scene.words["boundaries"]?.[row.boundary]),
           " ",
           word(row.fidelity, scene.words["fidelities"]?.[row.fidelity], row.simulated ? "tag alarm" : "word"),
+          " ",
+          el("small", { class: "under" }, word(row.grade, scene.words["grades"]?.[row.grade])),
         ),
     },
-    { ...factor("grade", "grade", "how much measuring is behind the row", true), show: ({ row }) => word(row.grade, scene.words["grades"]?.[row.grade]) },
+    { ...factor("grade", "grade", "how much measuring is behind the row"), show: ({ row }) => word(row.grade, scene.words["grades"]?.[row.grade]) },
     figure("tokens_per_joule", "tokens/J", "output tokens per joule", (l) => l.figures.perJ),
     figure("tokens_per_s", "tokens/s", "output tokens per second, at your utilisation", (l) => l.figures.rate, true),
     figure("mean_w", "W", "mean power in the boundary, at your utilisation", (l) => l.figures.watts, true),
@@ -136,6 +151,10 @@ export function columns(scene: Scene): Column[] {
       ...price("cost_per_million", "per M tokens", "GPU-hours and electricity for a million output tokens, at your prices", (l) => l.figures.cost, true),
     },
     figure("tokens_per_money", `tokens per ${scene.currency}`, "output tokens for one unit of the currency", (l) => l.figures.perMoney),
+    {
+      ...figure("attempts", "attempts", "how often a response is tried until it is of use, and where that is from", (l) => l.figures.attempts),
+      show: (line) => el("span", {}, short(line.figures.attempts), source(line.row, scene.attemptsFrom)),
+    },
     figure("j_per_response", "J per response", "tokens × attempts × J/token, and the tokens around it", (l) => l.figures.responseJ),
     price("cost_per_response", "per response", "tokens × attempts × cost per token, and the tokens around it", (l) => l.figures.responseCost),
     figure("deployments", "deployments", "how many of these your power budget carries", (l) => l.figures.deployments),
@@ -160,6 +179,7 @@ export function columns(scene: Scene): Column[] {
     figure("active_params", "active", "parameters that work on one token", (l) => l.row["active_params"] as number | null),
     figure("tensor", "TP", "tensor-parallel degree", (l) => l.row["tensor"] as number | null),
     figure("power_limit_w", "power limit W", "power limit that was asked for", (l) => l.row["power_limit_w"] as number | null),
+    factor("node", "nodes", "nodes that its valid trials ran on"),
     factor("task", "task", "what each request asks"),
     factor("sweep", "sweep", "sweep of the latest trial"),
     factor("cell", "cell", "name of the cell: the hash of its factors"),
@@ -170,8 +190,8 @@ function energy(line: Line, scene: Scene): Child {
   const { j, jLow, jHigh } = line.figures;
   if (j === null) return word("–", "the loaded idle power was not measured");
   if (jLow === null || jHigh === null)
-    return el("span", {}, short(j), " ", word("one trial", "one trial has no interval", "interval"));
-  return el("span", {}, short(j), " ", el("span", { class: "interval" }, `[${short(jLow)}, ${short(jHigh)}]`), bar(line, scene));
+    return el("span", {}, short(j), " ", word("one trial", "one trial has no interval", "interval under"));
+  return el("span", {}, short(j), " ", el("span", { class: "interval under" }, `[${short(jLow)}, ${short(jHigh)}]`), bar(line, scene));
 }
 
 /** A small bar that shows the interval between the lowest and the highest of the group, on a logarithmic scale. */
@@ -187,6 +207,13 @@ function bar(line: Line, scene: Scene): Child {
     svg("line", { x1: at(jLow), x2: Math.max(at(jHigh), at(jLow) + 0.5), y1: 4, y2: 4, class: "reach" }),
     svg("line", { x1: at(j), x2: at(j), y1: 0, y2: 8, class: "point" }),
   );
+}
+
+/** What the attempts of a row rest on, where they are the publication's. */
+function source(row: Row, from: string): Child {
+  const told = from ? row[`attempts from: ${from}`] : null;
+  if (told === null || told === undefined) return null;
+  return el("small", { class: "under" }, told === "slo" ? "limits on latency" : `score in ${from}`);
 }
 
 function trials(row: Row): Child {

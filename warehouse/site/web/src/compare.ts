@@ -59,11 +59,11 @@ function factors(model: Model, rows: Row[], state: State, name: (i: number) => s
       {},
       el("th", { scope: "col" }, "factor"),
       ...rows.map((row, i) =>
-        el("th", { scope: "col" }, `${name(i)} `, el("button", { class: "drop", "aria-label": `leave ${name(i)} out`, click: () => change({ compare: state.compare.filter((k) => k !== row.key) }) }, "×")),
+        el("th", { scope: "col" }, el("a", { href: `#view=cell&cell=${encodeURIComponent(row.cell)}`, title: "its trials" }, name(i)), " ", el("button", { class: "drop", "aria-label": `leave ${name(i)} out`, click: () => change({ compare: state.compare.filter((k) => k !== row.key) }) }, "×")),
       ),
     ),
   );
-  const value = (row: Row, key: string) => (row[key] === null || row[key] === undefined ? "–" : String(row[key]));
+  const value = (row: Row, key: string) => (row[key] === null || row[key] === undefined || row[key] === "{}" ? "–" : String(row[key]));
   const lines = FACTORS.map(([key, title]) => line(title, rows.map((row) => value(row, key))));
   const all = rows.map((row) => figures(row, state));
   const number = (title: string, texts: string[]) => line(title, texts, false);

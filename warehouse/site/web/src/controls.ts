@@ -1,7 +1,8 @@
 // The visitor's assumptions, limits and filters.
 
-import { columns } from "./columns";
+import { columns, needed, type Column } from "./columns";
 import { el, need } from "./dom";
+import { MEASURES, measure, type Metric } from "./measures";
 import type { Model } from "./model";
 import { LATENCIES } from "./ranking";
 import { FILTERS, LEAST, MOST, within, type Filter, type State } from "./state";
@@ -55,10 +56,38 @@ export function makeControls(model: Model, state: () => State, change: Change): 
   need("assumptions").replaceChildren(
     group("Energy and money", made.slice(0, 4), priced.length ? included : null, ...gpus),
     group("Latency limits, ms", LATENCIES.map((name) => limit(name, state, change))),
-    group("Response and site", made.slice(4)),
+    group("Response and site", made.slice(4), attemptsFrom(model, change)),
   );
   need("filters").replaceChildren(...FILTERS.map((name) => filter(name, model, state, change)).filter((f): f is HTMLElement => f !== null));
   need("columns").replaceChildren(...chooser(model, state, change));
+  makeOrder(model, state, change);
+}
+
+/** What is ranked by, and where there are no heads of columns to click on, what is sorted by. */
+function makeOrder(model: Model, state: () => State, change: Change): void {
+  const metric = need("metric") as HTMLSelectElement;
+  metric.replaceChildren(...(Object.keys(MEASURES) as Metric[]).map((name) => el("option", { value: name }, measure(name).title)));
+  metric.addEventListener("change", () => change({ metric: metric.value as Metric }));
+  const sort = need("sort") as HTMLSelectElement;
+  sort.replaceChildren(el("option", { value: "" }, "order of the ranking"), ...known(model).map((c) => el("option", { value: c.id }, c.title)));
+  sort.addEventListener("change", () => change({ sort: sort.value, descending: false }));
+  need("direction").addEventListener("click", () => change({ descending: !state().descending }));
+}
+
+function attemptsFrom(model: Model, change: Change): HTMLElement | null {
+  const sources = model.core.about.attempts;
+  if (!sources.length) return null;
+  const select = el("select", { id: "a-attemptsFrom", change: () => change({ attemptsFrom: select.value }) });
+  select.append(el("option", { value: "" }, "the number above"), ...sources.map((name) => el("option", { value: name }, sourceTitle(name))));
+  return el("div", { class: "field", "data-field": "attemptsFrom" }, el("label", { for: select.id }, "attempts from"), select);
+}
+
+function sourceTitle(name: string): string {
+  return name === "slo" ? "requests within the limits" : `scores in ${name}`;
+}
+
+function known(model: Model): Column[] {
+  return columns({ words: model.core.words, currency: model.currency, attemptsFrom: "", span: () => null });
 }
 
 function group(title: string, made: HTMLElement[], ...more: (HTMLElement | null)[]): HTMLElement {
@@ -134,8 +163,7 @@ function filter(name: Filter, model: Model, state: () => State, change: Change):
 }
 
 function chooser(model: Model, state: () => State, change: Change): HTMLElement[] {
-  const known = columns({ words: model.core.words, currency: model.currency, span: () => null });
-  return known
+  return known(model)
     .filter((column) => column.id !== "model")
     .map((column) => {
       const id = `c-${column.id}`;
@@ -165,13 +193,44 @@ export function showControls(state: State): void {
   for (const box of inputs("[data-gpu]")) put(box, text(state.gpuHours[box.dataset["gpu"]!]));
   for (const box of inputs("[data-limit]")) put(box, text(state.limits[box.dataset["limit"]!]));
   for (const box of inputs("[data-filter]")) box.checked = state.filters[box.dataset["filter"] as Filter]?.includes(box.dataset["value"]!) ?? false;
-  for (const box of inputs("#columns [data-column]")) box.checked = (box.dataset["first"] === "1") !== state.columns.includes(box.dataset["column"]!);
+  const must = needed(state);
+  for (const box of inputs("#columns [data-column]")) {
+    box.disabled = must.has(box.dataset["column"]!);
+    box.checked = box.disabled || (box.dataset["first"] === "1") !== state.columns.includes(box.dataset["column"]!);
+  }
+  const choose = (id: string, value: string) => {
+    const select = document.getElementById(id) as HTMLSelectElement | null;
+    if (select) select.value = value;
+  };
+  choose("metric", state.metric);
+  choose("sort", state.sort);
+  choose("a-attemptsFrom", state.attemptsFrom);
+  const direction = need("direction") as HTMLButtonElement;
+  direction.textContent = state.descending ? "↓" : "↑";
+  direction.disabled = !state.sort;
   const included = document.getElementById("a-includesPower") as HTMLInputElement | null;
   if (included) included.checked = state.includesPower;
   for (const part of document.querySelectorAll<HTMLElement>(".filter")) {
     const chosen = state.filters[part.dataset["name"] as Filter]?.length ?? 0;
     part.querySelector(".chosen")!.textContent = chosen ? ` (${chosen})` : "";
   }
+  const filters = Object.keys(state.filters).length;
+  need("filters-count").textContent = filters ? ` (${filters})` : "";
+}
+
+/** The assumptions in words, for a print, which has no fields. */
+export function told(state: State, base: State, currency: string): string {
+  const parts = fields(currency)
+    .filter(({ name }) => state[name] !== null && (name === "pue" || name === "price" || name === "utilisation" || state[name] !== base[name]))
+    .map(({ name, label }) => `${label} ${state[name]}`);
+  for (const [name, price] of Object.entries(state.gpuHours)) parts.push(`${name} ${price} ${currency} per hour`);
+  for (const [name, most] of Object.entries(state.limits)) parts.push(`${TITLES[name] ?? name} at most ${most} ms`);
+  if (state.attemptsFrom) parts.push(`attempts from ${sourceTitle(state.attemptsFrom)}`);
+  if (state.includesPower) parts.push("the GPU-hour includes electricity");
+  for (const [name, values] of Object.entries(state.filters)) parts.push(`only ${TITLES[name] ?? name} ${values.join(" or ")}`);
+  if (state.search) parts.push(`only what has "${state.search}" in it`);
+  if (state.best) parts.push("only the best configuration of each model");
+  return `Assumptions: ${parts.join("; ")}.`;
 }
 
 function text(value: number | undefined): string {

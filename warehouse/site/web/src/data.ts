@@ -28,6 +28,8 @@ export interface About {
   sql: boolean;
   traces: boolean;
   plots: string[];
+  /** where attempts per response can come from: tasks with scores, and "slo" for the limits on latency */
+  attempts: string[];
 }
 
 export interface Prices {
@@ -121,6 +123,11 @@ export function extend(rows: Row[], columns: Core["rows"]): void {
   rowsOf(columns).forEach((more, i) => Object.assign(rows[i]!, { ...more, index: i, key: rows[i]!.key }));
 }
 
+/** The name of a row: its cell, in one boundary and fidelity. */
+export function keyOf(line: Record<string, unknown>, cell = "cell"): string {
+  return `${String(line[cell]).slice(0, 16)}.${line["boundary"]}.${line["fidelity"]}`;
+}
+
 /** Columns back to rows. */
 export function rowsOf(columns: Core["rows"]): Row[] {
   const names = Object.keys(columns);
@@ -138,7 +145,7 @@ export function rowsOf(columns: Core["rows"]): Row[] {
         row[name] = code === null || code === undefined ? null : column.words[code]!;
       }
     }
-    row["key"] = `${String(row["cell"]).slice(0, 16)}.${row["boundary"]}.${row["fidelity"]}`;
+    row["key"] = keyOf(row);
     rows.push(row as Row);
   }
   return rows;

@@ -1,6 +1,6 @@
 // What stands behind a row: its cell's trials, and each trial with its manifest, traces and hashes.
 
-import { load, script, type Core } from "./data";
+import { load, script, type Core, type Row } from "./data";
 import { el, need, word, type Child } from "./dom";
 import { bytes, count, short } from "./format";
 import type { Model } from "./model";
@@ -62,13 +62,15 @@ export function fileOf(kind: string, name: string, core: Core): string {
 export async function drawCell(model: Model, state: State): Promise<void> {
   const place = need("cell");
   place.replaceChildren(el("p", { role: "status" }, "loading …"));
+  place.dataset["wanted"] = state.cell;
   const cell = await load<Cell>(`cell:${state.cell}`, fileOf("cells", state.cell, model.core));
+  if (place.dataset["wanted"] !== state.cell) return; // the visitor has gone on
   const rows = model.rows.filter((row) => row.cell === cell.cell);
   const { words } = model.core;
-  const name = rows[0] ? `${rows[0].model} ${rows[0].quantization} on ${rows[0].engine}, ${rows[0].accelerator}` : cell.cell;
+  const name = rows[0] ? nameOf(rows[0]) : cell.cell;
   place.replaceChildren(
     el("h2", {}, name),
-    el("p", { class: "meaning" }, `Cell ${cell.cell}: the hash of its factors. ${count(cell.trials.length, "trial")}.`),
+    el("p", { class: "meaning" }, `${rows[0] ? `${rows[0].load}, ${rows[0].task}. ` : ""}Cell ${cell.cell}: the hash of its factors. ${count(cell.trials.length, "trial")}.`),
     scroll(
       "Trials of this cell",
       ["trial", "start", "repeat", "attempt", "outcome", "boundary", "fidelity", "J/token", "± J of the window", "J", "tokens", "s", "W", "what speaks against it"],
@@ -77,6 +79,10 @@ export async function drawCell(model: Model, state: State): Promise<void> {
     el("h3", {}, "Factors"),
     tree(cell.factors),
   );
+}
+
+function nameOf(row: Row): string {
+  return `${row.model} ${row.quantization} on ${row.engine} ${row.engine_version}, ${row.devices > 1 ? `${row.devices} × ` : ""}${row.accelerator}`;
 }
 
 function trialRows(trial: Trial, words: Core["words"]): Child[][] {
@@ -95,12 +101,16 @@ function trialRows(trial: Trial, words: Core["words"]): Child[][] {
 export async function drawTrial(model: Model, state: State): Promise<void> {
   const place = need("trial");
   place.replaceChildren(el("p", { role: "status" }, "loading …"));
+  place.dataset["wanted"] = state.trial;
   const found = await load<TrialDocument>(`trial:${state.trial}`, fileOf("trials", state.trial, model.core));
+  if (place.dataset["wanted"] !== state.trial) return; // the visitor has gone on
   const { manifest } = found;
   const { words } = model.core;
   const chart = el("div", { class: "chart", id: "traces" });
+  const row = model.rows.find((one) => one.cell === manifest.cell);
   place.replaceChildren(
     el("h2", {}, `Trial ${state.trial}`),
+    row ? el("p", {}, el("b", {}, `${nameOf(row)}, ${row.load}, ${row.task}`)) : "",
     el("p", {}, `${manifest.outcome === "done" ? "Ran to its end" : "Failed"}; of `, el("a", { href: `#view=cell&cell=${encodeURIComponent(manifest.cell)}` }, `cell ${manifest.cell}`), "."),
     manifest.error ? el("p", { class: "error" }, manifest.error) : "",
     el("p", {}, ...(manifest.reasons.length ? ["What the agents hold against it: ", ...reasons(manifest.reasons, words)] : [])),

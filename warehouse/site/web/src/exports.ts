@@ -8,7 +8,7 @@ import { columns } from "./columns";
 const EXTRA = ["rank_worst", "j_low", "j_high"] as const;
 
 export function exportView(kind: "csv" | "json" | "markdown", model: Model, shown: Shown): void {
-  const scene = { words: model.core.words, currency: model.currency, span: () => null };
+  const scene = { words: model.core.words, currency: model.currency, attemptsFrom: "", span: () => null };
   const every = columns(scene);
   const lines = shown.groups.flatMap((group) => group.lines);
   if (kind === "json") save("leaderboard-view.json", "application/json", JSON.stringify(lines.map((l) => record(l, every)), null, 1));

@@ -14,6 +14,8 @@ export interface Assumptions {
   /** share of the time that the engine is busy, above 0 to 1 */
   utilisation: number;
   attempts: number;
+  /** where the attempts come from instead: a task whose scores are known, or the limits on latency */
+  attemptsFrom: string;
   /** tokens of one response */
   response: number;
   /** tokens around it (guards, checks), and what one costs */
@@ -38,10 +40,17 @@ export interface Figures {
   costLow: number | null;
   costHigh: number | null;
   perMoney: number | null;
+  attempts: number | null;
   responseJ: number | null;
+  responseJLow: number | null;
+  responseJHigh: number | null;
   responseCost: number | null;
+  responseCostLow: number | null;
+  responseCostHigh: number | null;
   deployments: number | null;
   siteRate: number | null;
+  siteRateLow: number | null;
+  siteRateHigh: number | null;
 }
 
 const J_PER_KWH = 3.6e6;
@@ -53,6 +62,11 @@ export function electricityKwh(joules: number, boundary: string, pue: number): n
 
 export function costPerResponse(tokens: number, attempts: number, perToken: number, other: number, perOther: number): number {
   return tokens * attempts * perToken + other * perOther;
+}
+
+/** Column of the row that holds the attempts from a source. */
+export function attemptsColumn(source: string): string {
+  return `attempts: ${source}`;
 }
 
 export function figures(row: Row, a: Assumptions): Figures {
@@ -81,8 +95,15 @@ export function figures(row: Row, a: Assumptions): Figures {
     return gpuCost === null || part === null ? null : gpuCost + part;
   };
   const cost = total(j);
-  const siteWatts = watts === null ? null : (row.boundary === "facility" ? 1 : a.pue) * watts;
-  const deployments = a.budget === null || !siteWatts ? null : Math.floor(a.budget / siteWatts);
+  const costLow = jLow === null ? null : total(jLow);
+  const costHigh = jHigh === null ? null : total(jHigh);
+  const attempts = a.attemptsFrom ? ((row[attemptsColumn(a.attemptsFrom)] ?? null) as number | null) : a.attempts;
+  const response = (perToken: number | null, perOther: number) =>
+    perToken === null || attempts === null ? null : costPerResponse(a.response, attempts, perToken, a.other, perOther);
+  const responseCost = (perMillion: number | null) => response(perMillion === null ? null : perMillion / MILLION, a.otherPrice);
+  const fitting = (siteWatts: number | null) => (a.budget === null || !siteWatts ? null : Math.floor(a.budget / ((row.boundary === "facility" ? 1 : a.pue) * siteWatts)));
+  const site = (fit: number | null) => (fit === null ? null : fit * rate);
+  const deployments = fitting(watts);
   return {
     j,
     jLow,
@@ -94,12 +115,20 @@ export function figures(row: Row, a: Assumptions): Figures {
     gpuCost,
     powerCost: power(j),
     cost,
-    costLow: jLow === null ? null : total(jLow),
-    costHigh: jHigh === null ? null : total(jHigh),
+    costLow,
+    costHigh,
     perMoney: cost === null || cost === 0 ? null : MILLION / cost,
-    responseJ: j === null ? null : costPerResponse(a.response, a.attempts, j, a.other, a.otherJ),
-    responseCost: cost === null ? null : costPerResponse(a.response, a.attempts, cost / MILLION, a.other, a.otherPrice),
+    attempts,
+    responseJ: response(j, a.otherJ),
+    responseJLow: response(jLow, a.otherJ),
+    responseJHigh: response(jHigh, a.otherJ),
+    responseCost: responseCost(cost),
+    responseCostLow: responseCost(costLow),
+    responseCostHigh: responseCost(costHigh),
     deployments,
-    siteRate: deployments === null ? null : deployments * rate,
+    siteRate: site(deployments),
+    // Power is as sure as the energy of a token is, at the measured rate.
+    siteRateLow: watts === null || spread === null ? null : site(fitting(watts * spread)),
+    siteRateHigh: watts === null || spread === null ? null : site(fitting(watts / spread)),
   };
 }

@@ -1,7 +1,7 @@
 // The leaderboard's page.
 
 import { drawCompare } from "./compare";
-import { makeControls, showControls } from "./controls";
+import { makeControls, showControls, told } from "./controls";
 import { extend, load, now, receive, rowsOf, type Core } from "./data";
 import { drawCell, drawTrial } from "./detail";
 import { el, need } from "./dom";
@@ -24,7 +24,7 @@ function start(): void {
   const core = now<Core>("core");
   const model = new Model(core, rowsOf(core.rows));
   const base = defaults(core.prices);
-  let state = read(location.hash, base);
+  let state = read(location.hash, base, core.about.attempts);
   let shown: Shown | undefined;
   let drawn = "";
 
@@ -40,7 +40,7 @@ function start(): void {
   const draw = () => {
     show(state.view);
     showControls(state);
-    (need("metric") as HTMLSelectElement).value = state.metric;
+    need("given").textContent = told(state, base, model.currency);
     (need("best") as HTMLInputElement).checked = state.best;
     const search = need("search") as HTMLInputElement;
     if (search !== document.activeElement) search.value = state.search;
@@ -67,7 +67,6 @@ function start(): void {
   });
   header(core);
   makeControls(model, () => state, change);
-  need("metric").addEventListener("change", (event) => change({ metric: (event.target as HTMLSelectElement).value as State["metric"] }));
   need("best").addEventListener("change", (event) => change({ best: (event.target as HTMLInputElement).checked }));
   need("search").addEventListener("input", (event) => change({ search: (event.target as HTMLInputElement).value }));
   need("reset").addEventListener("click", () => change({ ...base, view: state.view }));
@@ -80,15 +79,30 @@ function start(): void {
     button.addEventListener("click", () => shown && exportView(button.dataset["export"] as "csv", model, shown));
   need("copy").addEventListener("click", () => {
     const said = (text: string) => (need("copied").textContent = text);
-    navigator.clipboard.writeText(location.href).then(() => said("copied"), () => said("copy it from the address bar"));
+    // On a page that came without encryption, a browser has no clipboard.
+    const done = (navigator.clipboard as Clipboard | undefined)?.writeText(location.href) ?? Promise.reject(new Error("no clipboard"));
+    done.then(() => said("copied"), () => said("copy it from the address bar"));
   });
   addEventListener("hashchange", () => {
-    state = read(location.hash, base);
+    state = read(location.hash, base, core.about.attempts);
     draw();
   });
-  // A print has all rows, not the first of them.
-  addEventListener("beforeprint", () => drawTables(model, model.show(state), { ...state, all: true }, change, true));
-  addEventListener("afterprint", draw);
+  // A print is on white paper, and has all rows, not the first of them.
+  const root = document.documentElement;
+  let before: string | undefined;
+  addEventListener("beforeprint", () => {
+    before = root.dataset["theme"];
+    root.dataset["theme"] = "light";
+    drawn = "";
+    draw();
+    drawTables(model, model.show(state), { ...state, all: true }, change, true);
+  });
+  addEventListener("afterprint", () => {
+    if (before === undefined) delete root.dataset["theme"];
+    else root.dataset["theme"] = before;
+    drawn = "";
+    draw();
+  });
   // At first sight nothing but the table as published is wanted; what an address may ask for can need all columns.
   if (location.hash.length < 2) draw();
   load<Core["rows"]>("more", "data/more.js")

@@ -1,9 +1,10 @@
 // From rows and state to what is shown: figures, ranks, filters, order.
 
-import { columns, size, type Column, type Line, type Scene } from "./columns";
+import { columns, needed, size, type Column, type Line, type Scene } from "./columns";
 import type { Core, Row } from "./data";
 import { figures, type Figures } from "./figures";
-import { keeps, published, ranks, valueOf } from "./ranking";
+import { badness } from "./measures";
+import { keeps, published, ranks } from "./ranking";
 import { FILTERS, type Filter, type State } from "./state";
 
 export interface Group {
@@ -19,22 +20,25 @@ export interface Group {
 export interface Shown {
   groups: Group[];
   count: number;
+  /** rows in all, before filters */
+  of: number;
   overLimits: number;
   published: boolean;
   columns: Column[];
 }
 
-/** What a row has in a filter. */
-export function filterValue(row: Row, name: Filter): string {
-  if (name === "size") return size(row);
+/** What a row has in a filter; of nodes it can have several. */
+export function filterValues(row: Row, name: Filter): string[] {
+  if (name === "size") return [size(row)];
+  if (name === "node") return row["node"] === null ? ["unknown"] : String(row["node"]).split(", ");
   const value = row[name];
-  return value === null || value === undefined ? "unknown" : String(value);
+  return [value === null || value === undefined ? "unknown" : String(value)];
 }
 
 export function options(rows: Row[]): Map<Filter, string[]> {
   const found = new Map<Filter, string[]>();
   for (const name of FILTERS) {
-    const values = [...new Set(rows.map((row) => filterValue(row, name)))];
+    const values = [...new Set(rows.flatMap((row) => filterValues(row, name)))];
     found.set(name, values.sort((a, b) => a.localeCompare(b, "en", { numeric: true })));
   }
   return found;
@@ -70,7 +74,7 @@ export class Model {
     const overLimits = wanted.length - kept.length;
     if (state.best) kept = bestPerModel(kept, state);
     const spans = intervals(kept);
-    const scene: Scene = { words: this.core.words, currency: this.currency, span: (line) => spans.get(line.row.group) ?? null };
+    const scene: Scene = { words: this.core.words, currency: this.currency, attemptsFrom: state.attemptsFrom, span: (line) => spans.get(line.row.group) ?? null };
     const known = columns(scene);
     const groups = new Map<number, Group>();
     for (const line of kept) {
@@ -80,22 +84,23 @@ export class Model {
       group.lines.push(line);
     }
     const column = known.find((c) => c.id === state.sort);
-    const value = column ? column.value : (line: Line) => valueOf(line.figures, state.metric);
+    const value = column ? column.value : (line: Line) => badness(line.figures, state.metric);
     for (const group of groups.values()) group.lines.sort(order(value, column ? state.descending : false));
-    const extra = new Set(state.columns);
+    const [extra, must] = [new Set(state.columns), needed(state)];
     return {
       groups: [...groups.values()].sort((a, b) => a.id - b.id),
       count: kept.length,
+      of: this.rows.length,
       overLimits,
       published: published(state.metric, state, state.limits),
-      columns: known.filter((c) => c.first !== extra.has(c.id)),
+      columns: known.filter((c) => must.has(c.id) || (c.first ?? false) !== extra.has(c.id)),
     };
   }
 
   private matches(row: Row, state: State): boolean {
     for (const name of FILTERS) {
       const wanted = state.filters[name];
-      if (wanted && !wanted.includes(filterValue(row, name))) return false;
+      if (wanted && !filterValues(row, name).some((value) => wanted.includes(value))) return false;
     }
     const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
     if (!words.length) return true;
@@ -107,11 +112,11 @@ export class Model {
 function bestPerModel(lines: Line[], state: State): Line[] {
   const best = new Map<string, Line>();
   for (const line of lines) {
-    const value = valueOf(line.figures, state.metric);
+    const value = badness(line.figures, state.metric);
     if (value === null) continue;
     const key = JSON.stringify([line.row.group, line.row.model]);
     const other = best.get(key);
-    if (!other || value < valueOf(other.figures, state.metric)!) best.set(key, line);
+    if (!other || value < badness(other.figures, state.metric)!) best.set(key, line);
   }
   return [...best.values()];
 }

@@ -20,6 +20,15 @@ export interface Phase {
   phase: string;
   w: number;
 }
+export interface Part {
+  name: string;
+  phase: string;
+  j: number;
+}
+export interface Whole {
+  name: string;
+  j: number;
+}
 export interface Pair {
   name: string;
   ratio: number;
@@ -120,7 +129,9 @@ const LETTER_PX = 6.4;
 /** A scale of names down the left side; what is too long for the screen is cut, and stands whole in the table. */
 function names(list: string[]): { marginLeft: number; y: Plot.ScaleOptions } {
   const most = Math.floor((width() * 0.45 - 24) / LETTER_PX);
-  const cut = (name: string) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
+  // What tells rows apart stands at either end.
+  const tail = Math.floor(most * 0.45);
+  const cut = (name: string) => (name.length > most ? `${name.slice(0, most - tail - 1)}…${name.slice(-tail)}` : name);
   const longest = Math.max(...list.map((name) => cut(name).length));
   return { marginLeft: 24 + LETTER_PX * longest, y: { label: null, domain: list, tickFormat: cut } };
 }
@@ -141,15 +152,34 @@ function phases(rows: Phase[]): Element {
   });
 }
 
+function apart(parts: Part[], wholes: Whole[]): Element {
+  const order = ["prompt", "answer"];
+  const list = [...new Set(parts.map((p) => p.name))];
+  return drawn({
+    ariaLabel: "energy of one request: prompt and answer apart, and as measured",
+    width: width(),
+    height: 76 + 26 * list.length,
+    marginBottom: 40,
+    ...names(list),
+    x: { label: "J per request →", grid: true },
+    color: { domain: order, range: [palette(0), palette(1)], legend: true },
+    marks: [
+      Plot.barX(parts, Plot.stackX({ order, x: "j", y: "name", fill: "phase", fillOpacity: 0.75, inset: 3, title: (p: Part) => `${p.phase}: ${short(p.j)} J` })),
+      Plot.tickX(wholes, { x: "j", y: "name", stroke: "currentColor", strokeWidth: 3, title: (w: Whole) => `measured: ${short(w.j)} J` }),
+    ],
+  });
+}
+
 function levers(pairs: Pair[]): Element {
-  const rows = pairs.map((p, i) => ({ ...p, row: `${p.name} #${i + 1}` })).sort((a, b) => a.ratio - b.ratio);
+  // Two pairs of the same name stand on two lines: a mark that nobody sees tells them apart.
+  const rows = pairs.map((p, i) => ({ ...p, row: p.name + "\u200b".repeat(pairs.slice(0, i).filter((q) => q.name === p.name).length) })).sort((a, b) => a.ratio - b.ratio);
   return drawn({
     ariaLabel: "ratio of J per token in pairs that differ in one factor",
     width: width(),
     height: 76 + 18 * rows.length,
     marginBottom: 40,
     ...names(rows.map((r) => r.row)),
-    x: { label: "ratio of J per token →", type: "log", grid: true, tickFormat: tick, ticks: 5, inset: 10 },
+    x: { label: "ratio of J per token →", type: "log", grid: true, tickFormat: tick, ticks: width() < 500 ? 3 : 5, inset: 10 },
     marks: [
       Plot.ruleX([1], { stroke: "currentColor" }),
       Plot.ruleY(rows.filter((r) => r.low !== null), { y: "row", x1: "low", x2: "high", stroke: palette(0) }),
@@ -174,6 +204,8 @@ function spread(points: Spread[]): Element {
 function ceilings(cells: Ceiling[]): Element {
   const list = [...new Set(cells.map((c) => c.name))];
   const loads = [...new Set(cells.map((c) => c.load))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  const words = new Set(loads.map((load) => /^([a-z ]+) \d/.exec(load)?.[1] ?? ""));
+  const word = words.size === 1 ? [...words][0]! : "";
   const active = [...new Set(cells.map((c) => c.active))].sort();
   return drawn({
     ariaLabel: "active constraint by deployment and load",
@@ -181,7 +213,7 @@ function ceilings(cells: Ceiling[]): Element {
     height: 96 + 28 * list.length,
     marginBottom: 40,
     ...names(list),
-    x: { label: "load →", domain: loads, type: "band" },
+    x: { label: `${word || "load"} →`, domain: loads, type: "band", tickFormat: (load: string) => load.slice(word.length) },
     color: { domain: active, range: active.map((name, i) => (name === "unknown" ? palette(6) : palette(i))), legend: true },
     marks: [Plot.cell(cells, { x: "load", y: "name", fill: "active", inset: 1, title: (c: Ceiling) => `${c.active} (${c.trials} trials)` })],
   });
@@ -253,7 +285,7 @@ function shade(u: uPlot, marks: Mark[]): void {
   ctx.restore();
 }
 
-const drawings = { pareto, phases, levers, spread, ceilings, traces };
+const drawings = { pareto, phases, apart, levers, spread, ceilings, traces };
 
 declare global {
   var joulemarkPlots: typeof drawings | undefined;

@@ -2,8 +2,7 @@
 
 import type { Row } from "./data";
 import type { Assumptions, Figures } from "./figures";
-
-export type Metric = "energy" | "cost";
+import { badness, span, type Metric } from "./measures";
 
 export interface Standing {
   best: number;
@@ -30,14 +29,6 @@ export function published(metric: Metric, a: Assumptions, limits: Limits): boole
   return metric === "energy" && a.utilisation === 1 && Object.keys(limits).length === 0;
 }
 
-export function valueOf(figures: Figures, metric: Metric): number | null {
-  return metric === "energy" ? figures.j : figures.cost;
-}
-
-function interval(figures: Figures, metric: Metric): [number | null, number | null] {
-  return metric === "energy" ? [figures.jLow, figures.jHigh] : [figures.costLow, figures.costHigh];
-}
-
 /**
  * Rank ranges by index of the row. Where the published ones do not hold: 1 + the rows whose interval lies wholly below,
  * to the rows less those whose interval lies wholly above. A row without an interval is told apart from none.
@@ -50,7 +41,7 @@ export function ranks(rows: Row[], all: Figures[], metric: Metric, a: Assumption
   }
   const groups = new Map<number, Row[]>();
   for (const row of rows) {
-    if (valueOf(all[row.index]!, metric) === null || !keeps(row, limits)) continue;
+    if (badness(all[row.index]!, metric) === null || !keeps(row, limits)) continue;
     const group = groups.get(row.group);
     if (group) group.push(row);
     else groups.set(row.group, [row]);
@@ -59,7 +50,7 @@ export function ranks(rows: Row[], all: Figures[], metric: Metric, a: Assumption
     const lows: number[] = [];
     const highs: number[] = [];
     for (const row of group) {
-      const [low, high] = interval(all[row.index]!, metric);
+      const [low, high] = span(all[row.index]!, metric);
       if (low === null || high === null) continue;
       lows.push(low);
       highs.push(high);
@@ -67,7 +58,7 @@ export function ranks(rows: Row[], all: Figures[], metric: Metric, a: Assumption
     lows.sort((x, y) => x - y);
     highs.sort((x, y) => x - y);
     for (const row of group) {
-      const [low, high] = interval(all[row.index]!, metric);
+      const [low, high] = span(all[row.index]!, metric);
       const better = low === null ? 0 : below(highs, low);
       const worse = high === null ? 0 : lows.length - notAbove(lows, high);
       standings[row.index] = { best: 1 + better, worst: group.length - worse, of: group.length };

@@ -156,7 +156,7 @@ function cell(value: unknown): string {
 
 function show(answer: Answer): void {
   const body = answer.rows.slice(0, SHOWN).map((row) =>
-    el("tr", {}, ...row.map((value) => el("td", { class: typeof value === "number" ? "number" : value === null ? "none" : null, "data-value": cell(value) }, typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(7))) : cell(value)))),
+    el("tr", {}, ...row.map((value) => el("td", { class: typeof value === "number" ? "number" : value === null ? "none" : null, "data-value": cell(value), title: typeof value === "object" || String(value).length > 40 ? cell(value) : null }, typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(7))) : cell(value)))),
   );
   const head = el("thead", {}, el("tr", {}, ...answer.names.map((name) => el("th", { scope: "col" }, name))));
   const table = el("table", { class: "plain" }, el("caption", { class: "unseen" }, "Result"), head, el("tbody", {}, ...body));

@@ -2,7 +2,8 @@
 
 import type { Prices } from "./data";
 import type { Assumptions } from "./figures";
-import { LATENCIES, type Limits, type Metric } from "./ranking";
+import { isMetric, type Metric } from "./measures";
+import { LATENCIES, type Limits } from "./ranking";
 
 export type View = "table" | "plots" | "compare" | "invalid" | "cell" | "trial";
 const VIEWS: View[] = ["table", "plots", "compare", "invalid", "cell", "trial"];
@@ -15,6 +16,7 @@ export const FILTERS = [
   "engine",
   "engine_version",
   "accelerator",
+  "node",
   "task",
   "load",
   "boundary",
@@ -44,6 +46,9 @@ export interface State extends Assumptions {
 
 export const MOST_COMPARED = 4;
 
+/** What a response is, unless the visitor says. */
+export const RESPONSE = { attempts: 1, attemptsFrom: "", response: 150, other: 0 } as const;
+
 export function defaults(prices: Prices): State {
   return {
     view: "table",
@@ -67,16 +72,14 @@ export function defaults(prices: Prices): State {
     gpuHours: {},
     includesPower: prices.includes_power ?? false,
     utilisation: 1,
-    attempts: 1,
-    response: 150,
-    other: 0,
+    ...RESPONSE,
     otherPrice: 0,
     otherJ: 0,
     budget: null,
   };
 }
 
-const PLAIN_TEXT = ["sort", "search", "cell", "trial", "x", "lever"] as const;
+const PLAIN_TEXT = ["sort", "search", "cell", "trial", "x", "lever", "attemptsFrom"] as const;
 const NUMBERS = ["pue", "utilisation", "attempts", "response", "other", "otherPrice", "otherJ"] as const;
 const MAYBE = ["price", "gpuHour", "budget"] as const;
 const FLAGS = ["descending", "best", "all", "includesPower"] as const;
@@ -101,14 +104,16 @@ export function write(state: State, base: State): string {
   return out.toString();
 }
 
-/** The state that an address asks for; what it says wrongly is left at the default. */
-export function read(hash: string, base: State): State {
+/** The state that an address asks for; what it says wrongly is left at the default. `sources` are those of attempts. */
+export function read(hash: string, base: State, sources: string[]): State {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
   const state: State = { ...base, filters: {}, limits: {}, gpuHours: {}, compare: [], columns: [] };
   const view = given.get("view") as View;
   if (VIEWS.includes(view)) state.view = view;
-  if (given.get("rank") === "cost" || given.get("rank") === "energy") state.metric = given.get("rank") as Metric;
+  const metric = given.get("rank");
+  if (isMetric(metric)) state.metric = metric;
   for (const name of PLAIN_TEXT) state[name] = given.get(name) ?? base[name];
+  if (!sources.includes(state.attemptsFrom)) state.attemptsFrom = base.attemptsFrom;
   for (const name of NUMBERS) state[name] = within(name, given.get(name)) ?? base[name];
   for (const name of MAYBE) {
     const text = given.get(name);

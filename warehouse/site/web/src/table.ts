@@ -3,6 +3,7 @@
 import type { Column, Line } from "./columns";
 import { el, need } from "./dom";
 import { count } from "./format";
+import { measure } from "./measures";
 import type { Group, Model, Shown } from "./model";
 import { MOST_COMPARED, type State } from "./state";
 
@@ -79,8 +80,9 @@ function summary(shown: Shown, state: State): string {
   const over = shown.overLimits ? `; ${count(shown.overLimits, "row")} over your latency limits or without that figure` : "";
   const how = shown.published
     ? "Ranks are the published ones (Holm's test)."
-    : `Ranks under your assumptions, by ${state.metric === "energy" ? "energy per token" : "cost"}: intervals that do not overlap, not corrected for the number of comparisons.`;
-  return `${count(shown.count, "row")}${over}. ${how}`;
+    : `Ranks under your assumptions, by ${measure(state.metric).title}: intervals that do not overlap, not corrected for the number of comparisons.`;
+  const some = shown.count === shown.of ? "" : ` of ${shown.of}`;
+  return `${count(shown.count, "row")}${some}${over}. ${how}`;
 }
 
 function section(group: Group): Section {
@@ -119,7 +121,7 @@ function head(group: Group, columns: Column[], state: State, change: Change): HT
     const button = el("button", { id: `sort-${group.id}-${column.id}`, title: column.meaning, click }, column.title, on ? (state.descending ? " ↓" : " ↑") : "");
     return el("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": sorted }, button);
   });
-  return el("thead", {}, el("tr", {}, ...cells, el("th", { scope: "col" }, "compare")));
+  return el("thead", {}, el("tr", {}, el("th", { scope: "col" }, el("span", { class: "unseen" }, "compare")), ...cells));
 }
 
 function body(lines: Line[], columns: Column[], state: State, change: Change): HTMLElement {
@@ -131,7 +133,7 @@ function body(lines: Line[], columns: Column[], state: State, change: Change): H
       if (column.id !== "model") return el("td", attributes, shown);
       return el("th", { ...attributes, scope: "row" }, el("a", { href: `#view=cell&cell=${encodeURIComponent(line.row.cell)}` }, shown));
     });
-    return el("tr", { "data-key": line.row.key, class: line.row.simulated ? "simulated" : null }, ...cells, picker(line, state, change));
+    return el("tr", { "data-key": line.row.key, class: line.row.simulated ? "simulated" : null }, picker(line, state, change), ...cells);
   });
   return el("tbody", {}, ...rows);
 }
