@@ -64,22 +64,24 @@ class BuildReport:
     snapshot: Snapshot
 
 
-def build(warehouse: Warehouse, *, only: Collection[str] | None = None) -> BuildReport:
-    """Build what is missing; with ``only`` just what these trials need, and no statistics.
+def build(
+    warehouse: Warehouse, *, only: Collection[str] | None = None, groups: Collection[str] = tuple(GROUPS)
+) -> BuildReport:
+    """Build what is missing; with ``only`` just what these trials need, with ``groups`` just these: no statistics then.
 
     A manifest or Parquet file that cannot be read is named in ``warnings`` and left out. Raises DiskFull or
     WarehouseError where nothing can be written.
     """
     for left in reversed(range(TRIES)):
         try:
-            return _build(warehouse, only)
+            return _build(warehouse, only, groups)
         except Vanished:
             if not left:
                 raise
     raise AssertionError
 
 
-def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
+def _build(warehouse: Warehouse, only: Collection[str] | None, groups: Collection[str]) -> BuildReport:
     snapshot = take(warehouse)
     if not snapshot.trials:
         # Perhaps no warehouse at all, but a folder that was named by mistake: nothing is put there.
@@ -89,27 +91,25 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
     snapshot = without(snapshot, renewed_trials(snapshot, set(wanted)))
     reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
     clocks = Clocks.read(warehouse, snapshot.files["clocks"])
-    energies, figures, shares, phases, windows = (_missing(snapshot, group, wanted) for group in GROUPS)
-    updates = MeterUpdates.read(warehouse, snapshot.files["nodes"] if energies else ())
-    snapshot = _energies(snapshot, energies, reader, clocks, updates)
-    for trials in _batches(figures):
-        snapshot = _derived(snapshot, trials, _figures)
-    for trials in _batches(shares):
-        snapshot = _derived(snapshot, trials, partial(_shares, reader=reader))
-    for trials in _batches(phases):
-        snapshot = _derived(snapshot, trials, partial(_phases, reader=reader))
-    for trials in _batches(windows):
-        snapshot = _derived(snapshot, trials, partial(_windows, reader=reader))
-    statistics = only is None and _statistics(snapshot, changed=bool(figures))
+    missing = {g: _missing(snapshot, g, wanted) if g in groups else [] for g in GROUPS}
+    updates = MeterUpdates.read(warehouse, snapshot.files["nodes"] if missing[ENERGY] else ())
+    snapshot = _energies(snapshot, missing[ENERGY], reader, clocks, updates)
+    steps = {FIGURES: _figures} | {g: partial(s, reader=reader) for g, s in FROM_READINGS.items()}
+    for group, step in steps.items():
+        for trials in _batches(missing[group]):
+            snapshot = _derived(snapshot, trials, step)
+    whole = only is None and set(groups) == set(GROUPS)
+    statistics = whole and _statistics(snapshot, changed=bool(missing[FIGURES]))
     if statistics:
         snapshot = replace(snapshot, files=snapshot.files | {d: (whole_file(d),) for d in STATISTICS})
-    if only is None:
+    if whole:
         snapshot = merge(snapshot)
         sweep_out(snapshot)
-    elif wanted:
+    elif only is not None and wanted:
         snapshot = part(snapshot, [snapshot.manifest(t) for t in wanted])
     warnings = (*snapshot.warnings, *reader.warnings, *clocks.warnings, *updates.warnings)
-    return BuildReport(len(energies), len(shares), statistics, warnings, replace(snapshot, warnings=warnings))
+    snapshot = replace(snapshot, warnings=warnings)
+    return BuildReport(len(missing[ENERGY]), len(missing[SHARES]), statistics, warnings, snapshot)
 
 
 def spans(snapshot: Snapshot, dataset: str) -> dict[str, tuple[int, int]]:
@@ -189,6 +189,10 @@ def _phases(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerRea
 def _windows(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerReader) -> Snapshot:
     table = window_variation_table(part(snapshot, manifests), manifests, reader)
     return _write(snapshot, WINDOWS, manifests, {WINDOWS: table})
+
+
+FROM_READINGS = {SHARES: _shares, PHASES: _phases, WINDOWS: _windows}
+"""Steps that look at readings again, after the figures that they rest on."""
 
 
 def _write(snapshot: Snapshot, group: str, manifests: list[TrialManifest], tables: dict[str, pa.Table]) -> Snapshot:
