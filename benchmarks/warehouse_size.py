@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -156,7 +155,13 @@ def measured(part: Callable[[Warehouse, int], dict[str, float]], warehouse: Ware
     cpu, wall = time.process_time(), time.perf_counter()
     told = part(warehouse, nodes)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return Cost(cpu, wall, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, told)
+    return Cost(cpu, wall, peak_mib(), told)
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has had; the kernel's `ru_maxrss` would hold the parent's too."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
 class Report:
