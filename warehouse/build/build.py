@@ -90,7 +90,7 @@ def _build(warehouse: Warehouse, only: Collection[str] | None, groups: Collectio
     wanted = [t for t in snapshot.trials if only is None or t in only]
     snapshot = without(snapshot, renewed_trials(snapshot, set(wanted)))
     reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
-    clocks = Clocks.read(warehouse, snapshot.files["clocks"])
+    clocks = Clocks(warehouse, snapshot.files["clocks"])
     missing = {g: _missing(snapshot, g, wanted) if g in groups else [] for g in GROUPS}
     updates = MeterUpdates.read(warehouse, snapshot.files["nodes"] if missing[ENERGY] else ())
     snapshot = _energies(snapshot, missing[ENERGY], reader, clocks, updates)
