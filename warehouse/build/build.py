@@ -7,6 +7,7 @@ of all cells are computed again whenever the set of trials has changed. What oth
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,11 +17,12 @@ import duckdb
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from joulemark.warehouse.build.cell_statistics import statistics_rows
 from joulemark.warehouse.build.clocks import Clocks
-from joulemark.warehouse.build.figures import figure_tables
-from joulemark.warehouse.build.merge import merge, sweep_out, without
+from joulemark.warehouse.build.figures import figure_tables, typed
+from joulemark.warehouse.build.merge import WRITING_S, merge, sweep_out, without
 from joulemark.warehouse.build.meter_updates import MeterUpdates
 from joulemark.warehouse.build.part import part
 from joulemark.warehouse.build.phase_estimates import phase_rows
@@ -37,10 +39,11 @@ from joulemark.warehouse.query.snapshot import Snapshot, slo_digest, take, witho
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.schema.trial import TrialManifest
-from joulemark.warehouse.store.batches import write_batch
+from joulemark.warehouse.store.batches import BUILT_ROOT, write_batch
 from joulemark.warehouse.store.layout import dataset_folder
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
+from joulemark.warehouse.views import WHOLE
 
 STATISTICS = ("cell_statistics", "lever_effects", "node_differences", "sweep_drift")
 STATISTICS_INPUTS = f"{dataset_folder('cell_statistics')}/inputs.json"
@@ -99,9 +102,8 @@ def _build(warehouse: Warehouse, only: Collection[str] | None, groups: Collectio
         for trials in _batches(missing[group]):
             snapshot = _derived(snapshot, trials, step)
     whole = only is None and set(groups) == set(GROUPS)
-    statistics = whole and _statistics(snapshot, changed=bool(missing[FIGURES]))
-    if statistics:
-        snapshot = replace(snapshot, files=snapshot.files | {d: (whole_file(d),) for d in STATISTICS})
+    statistics = _statistics(snapshot, changed=bool(missing[FIGURES])) if whole else None
+    snapshot = statistics or snapshot
     if whole:
         snapshot = merge(snapshot)
         sweep_out(snapshot)
@@ -109,7 +111,7 @@ def _build(warehouse: Warehouse, only: Collection[str] | None, groups: Collectio
         snapshot = part(snapshot, [snapshot.manifest(t) for t in wanted])
     warnings = (*snapshot.warnings, *reader.warnings, *clocks.warnings, *updates.warnings)
     snapshot = replace(snapshot, warnings=warnings)
-    return BuildReport(len(missing[ENERGY]), len(missing[SHARES]), statistics, warnings, snapshot)
+    return BuildReport(len(missing[ENERGY]), len(missing[SHARES]), statistics is not None, warnings, snapshot)
 
 
 def spans(snapshot: Snapshot, dataset: str) -> dict[str, tuple[int, int]]:
@@ -217,23 +219,36 @@ def _raise_where_gone(snapshot: Snapshot, error: Exception) -> None:
         raise Vanished(f"records were moved while they were read: {error}") from error
 
 
-def _statistics(snapshot: Snapshot, *, changed: bool) -> bool:
-    """Write the statistics of all cells, unless they are there for the same trials."""
+def _statistics(snapshot: Snapshot, *, changed: bool) -> Snapshot | None:
+    """Write the statistics of all cells and the views over all trials, unless they are there for the same trials."""
     warehouse = snapshot.warehouse
     datasets = {d: DATASETS[d] for d in STATISTICS}
     inputs = content_id([sorted(snapshot.trials), definition(FIGURES), [d.version for d in datasets.values()]])
-    there = all(whole_file(d) in snapshot.files[d] for d in STATISTICS)
+    there = all(snapshot.files[d] == (whole_file(d),) for d in STATISTICS) and all(snapshot.files[v] for v in WHOLE)
     if not changed and there and inputs == _last_inputs(warehouse):
-        return False
-    connection = connect(snapshot)
-    try:
+        return None
+    snapshot = replace(snapshot, files=snapshot.files | dict.fromkeys(WHOLE, ()))
+    with closing(connect(snapshot)) as connection:
         rows = statistics_rows(connection)
-    finally:
-        connection.close()
+        views = {v: typed(connection.sql(f"FROM {v} ORDER BY ALL")) for v in WHOLE}
     for name, dataset in datasets.items():
         write_table(warehouse, dataset, whole_file(name), pa.Table.from_pylist(rows[name], schema=dataset.arrow))
+    names = snapshot.whole_view_files
+    for view, table in views.items():
+        with warehouse.writing(names[view]) as stream:
+            pq.write_table(table, stream, compression="zstd")
+    _forget(warehouse, set(names.values()))
     warehouse.write(STATISTICS_INPUTS, msgspec.json.encode({"inputs": inputs}))
-    return True
+    written = {d: (whole_file(d),) for d in STATISTICS} | {v: (n,) for v, n in names.items()}
+    return replace(snapshot, files=snapshot.files | written)
+
+
+def _forget(warehouse: Warehouse, names: Collection[str]) -> None:
+    """Delete rows of views over other sets of trials, once nobody can be about to read them."""
+    before_ns = (time.time() - WRITING_S) * 1e9
+    for entry in (e for view in WHOLE for e in warehouse.entries(f"{BUILT_ROOT}/{view}", ".parquet")):
+        if entry.name not in names and entry.mtime_ns < before_ns:
+            warehouse.delete(entry.name)
 
 
 def whole_file(dataset: str) -> str:

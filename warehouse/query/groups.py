@@ -34,6 +34,14 @@ def definition(group: str) -> str:
     return content_id([*versions, _texts(STORED)])
 
 
+def whole_view_file(view: str, trials: str) -> str:
+    """Return the file of a view that is written for all trials at once; ``trials`` is a digest of their names.
+
+    It is named for all that its rows rest on: one that is there is right.
+    """
+    return f"built/{view}/{content_id([trials, definition(FIGURES), _texts([view])])}.parquet"
+
+
 def _texts(names: tuple[str, ...] | list[str]) -> list[str]:
     """Return the texts of these views and of all that they use, in order, without comments."""
     texts = {name: re.sub(r"--.*", "", view_text(name)) for name in ORDER}

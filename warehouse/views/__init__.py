@@ -86,6 +86,9 @@ STORED = (
 """Those whose rows the build step writes, trial by trial: they have a column `trial`, and rest on nothing but records
 of that trial (and on its sweep's limits on latency). They are quick to ask, and stay when raw traces are dropped."""
 
+WHOLE = ("cell_results", "node_results", "cell_compute", "phase_energy")
+"""Those whose rows the build step writes for all trials at once: over many trials each takes a second to compute."""
+
 
 def view_text(name: str) -> str:
     """Return the SQL of a view, comments included."""
