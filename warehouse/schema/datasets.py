@@ -6,9 +6,11 @@ from joulemark.warehouse.schema.built import (
     CELL_STATISTICS,
     LEVER_EFFECTS,
     NODE_DIFFERENCES,
+    PHASE_ESTIMATES,
     REQUEST_ENERGY,
     SWEEP_DRIFT,
     TRIAL_ENERGY,
+    WINDOW_VARIATION,
 )
 from joulemark.warehouse.schema.columns import Dataset
 from joulemark.warehouse.schema.imported import IMPORTED
@@ -29,6 +31,8 @@ DATASETS: dict[str, Dataset] = {
         IMPORTED,
         TRIAL_ENERGY,
         REQUEST_ENERGY,
+        PHASE_ESTIMATES,
+        WINDOW_VARIATION,
         CELL_STATISTICS,
         LEVER_EFFECTS,
         NODE_DIFFERENCES,
