@@ -1,6 +1,6 @@
 """Chaos: nothing lost, nothing counted twice, no process left. A dozen trials always.
 
-200 trials (half an hour):
+200 trials:
 
 JOULEMARK_TEST_CHAOS=200 pytest -s tests/multihost/test_chaos.py
 """

@@ -1,6 +1,6 @@
 """What clusters do to a sweep: whatever is lost, every cell reaches its number of valid trials, each counted once.
 
-A few faults always; all of them (about ten minutes):
+A few faults always; all of them by:
 
     JOULEMARK_TEST_MULTIHOST=all pytest tests/multihost
 """
