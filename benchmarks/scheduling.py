@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import resource
 import shutil
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import psutil
 from simulated_nodes import Nodes, Reservation, SimulatedAgent
 
 from joulemark.agents.orders import AgentConfig
@@ -115,8 +115,11 @@ def run(cells: int, number: int, isolation: str, rate: float, folder: str) -> Fi
     )
     progress = Progress("bench", cells, 0, outlook=outlook)
 
+    memory: list[int] = []
+
     def keep(manifest: TrialManifest) -> Verdict:
         commit(warehouse, manifest)
+        memory.append(psutil.Process().memory_info().rss)
         threads.append(threading.active_count())
         return verdicts.ask(manifest)
 
@@ -137,7 +140,6 @@ def run(cells: int, number: int, isolation: str, rate: float, folder: str) -> Fi
         agent=lambda node, *_: SimulatedAgent(node, cluster),  # type: ignore[arg-type,return-value]
         devices=Reservation,  # type: ignore[arg-type]
     )
-    memory = _memory_bytes()
     begun, cpu_s = time.perf_counter(), time.process_time()
     driver.run()
     wall_s, cpu_s = time.perf_counter() - begun, time.process_time() - cpu_s - cluster.cpu_s
@@ -150,15 +152,17 @@ def run(cells: int, number: int, isolation: str, rate: float, folder: str) -> Fi
     return Figures(
         overhead_s,
         cpu_s / cells,
-        (_memory_bytes() - memory) / cells,
+        _growth_bytes(memory),
         bound_s(work, number) / takes_s,
         max(threads),
         cells / wall_s,
     )
 
 
-def _memory_bytes() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _growth_bytes(memory: list[int]) -> float:
+    """Return how much memory grows with each trial, over the second half: all that is loaded once is there by then."""
+    middle = len(memory) // 2
+    return (memory[-1] - memory[middle]) / (len(memory) - middle)
 
 
 def main() -> int:

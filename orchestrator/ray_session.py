@@ -83,6 +83,11 @@ def nodes() -> list[Node]:
     )
 
 
+def labels() -> dict[str, dict[str, str]]:
+    """Return the labels of the nodes by their Ray id."""
+    return {n["NodeID"]: dict(n.get("Labels", {})) for n in ray.nodes()}
+
+
 def _name(node: dict[str, Any]) -> str:
     return str(node.get("Labels", {}).get(LABEL_NODE) or node["NodeManagerHostname"])
 

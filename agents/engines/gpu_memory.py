@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import psutil
-
+from joulemark.agents.gpu_users import program
 from joulemark.agents.meters.nvml import api
 from joulemark.agents.meters.nvml.api import NvmlError
 from joulemark.warehouse.errors import EngineError
@@ -82,7 +81,7 @@ def _waiting(uuid: str, use: _Use) -> str:
 
 
 def _users(use: _Use) -> str:
-    return ", ".join(f"{pid} ({_program(pid)})" for pid in use.pids)
+    return ", ".join(f"{pid} ({program(pid)})" for pid in use.pids)
 
 
 def _words(uuid: str, use: _Use) -> str:
@@ -94,13 +93,6 @@ def _words(uuid: str, use: _Use) -> str:
         f"{uuid} still holds {over / GIB:.1f} GiB more than before the first engine, {PATIENCE_S:.0f} s after the last "
         f"one ended; {who}"
     )
-
-
-def _program(pid: int) -> str:
-    try:
-        return psutil.Process(pid).name()
-    except psutil.Error:
-        return "of another user or container"
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from places import cell, node, nodes
 
 from joulemark.orchestrator.copies import copies
 from joulemark.orchestrator.forecast import Outlook, lanes_by_accelerator, makespan_s
-from joulemark.orchestrator.inventory import suits
+from joulemark.orchestrator.inventory import suits, why_nowhere
 from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.plan import group, groups
 from joulemark.orchestrator.schedule import Schedule
 from joulemark.orchestrator.share_out import share_out
+from joulemark.workloads.cell import Deployment, EngineRef, ModelRef, Parallel
 
 
 def seconds(g):
@@ -202,3 +203,14 @@ def test_a_group_without_trials_that_are_there_keeps_what_the_engine_needs():
     left = whole.without({whole.trials[1].key})
     assert (left.slots, len(left.trials)) == (whole.slots, 1)
     assert whole.without({t.key for t in whole.trials}) is None
+
+
+def test_what_only_several_nodes_have_together_is_refused_in_words():
+    wide = Deployment(
+        ModelRef("m", "path", "/m"), "bf16", "auto", EngineRef("vllm", "1"), "H100", Parallel(tensor=8, pipeline=2)
+    )
+    why = why_nowhere(wide, nodes(2, 8))
+    assert "needs 16 x H100, which only several nodes have together" in why
+    assert "an engine is started on one node only so far" in why
+    assert "needs 16 x H100 in one node" in why_nowhere(wide, nodes(1, 8))
+    assert why_nowhere(wide, [node("n", 16)]) is None

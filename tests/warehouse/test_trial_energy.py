@@ -215,10 +215,8 @@ def test_a_one_second_mean_tells_of_its_middle():
 
 
 def test_what_engines_share_has_no_figure_and_says_why(tmp_path):
-    _, _, power, results = one(tmp_path, gpus(GPU_1, GPU_2, PLUG, reasons=("node_shared",)))
-    assert results["gpu"][0]
+    _, power, _, results = one(tmp_path, gpus(GPU_1, GPU_2, PLUG, reasons=("node_shared",)))
+    reasons = {r["boundary"]: (r["valid"], r["reasons"]) for r in results}
+    assert reasons == {"gpu": (True, []), "node": (False, ["client_on_node", "node_shared"])}
     assert power["gpu"]["energy_j"] > 0
-    assert power["node"]["energy_j"] is None
-    assert power["node"]["mean_w"] is None
-    assert "node_shared" in results["node"][1]
-    assert "no_power" not in results["node"][1]
+    assert (power["node"]["energy_j"], power["node"]["mean_w"]) == (None, None)
