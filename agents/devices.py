@@ -11,6 +11,7 @@ import psutil
 from joulemark.agents.meters.nvml import api
 from joulemark.agents.meters.nvml.api import NvmlError
 from joulemark.agents.meters.nvml.gpus import Gpus
+from joulemark.agents.simulation.gpu_file import gpu_uuid
 from joulemark.warehouse.errors import EngineError
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.endpoint import EndpointPlace
@@ -40,6 +41,12 @@ def held_devices(devices: tuple[str, ...], nvml: Mapping[str, Any]) -> HeldDevic
     if any(first in uuids and not set(gpus) <= set(uuids) for first, gpus in modules.items()):
         reasons.append("node_not_filled")
     return HeldDevices(uuids, tuple(reasons))
+
+
+def simulated_devices(node: str, deployment: Deployment, devices: tuple[str, ...]) -> dict[str, int]:
+    """Return the UUIDs of simulated GPUs with their indexes: those that were reserved, else the first of the node."""
+    indexes = [int(d) for d in devices] or range(deployment.parallel.devices)
+    return {gpu_uuid(node, deployment.accelerator, index): index for index in indexes}
 
 
 def endpoint_devices(

@@ -27,7 +27,9 @@ def node_facts(
     ended_leftovers: int = 0,
 ) -> NodeFacts:
     """Return the facts of this node; ``meters`` is what the sampler found."""
-    boards: dict[str, str] = meters.get("nvml", {}).get("boards", {})
+    boards: dict[str, str] = {
+        uuid: name for meter in ("nvml", "simulated") for uuid, name in meters.get(meter, {}).get("boards", {}).items()
+    }
     cpu = cpu_facts(CPUINFO.read_text())
     return NodeFacts(
         node=node,

@@ -18,11 +18,13 @@ class AgentConfig:
 
     ``environments`` maps engines with their versions to prepared ones that the user named, ``endpoints`` the versions
     that are declared of servers that run already to where they are. ``meters`` are those of the site file, of which
-    the node takes what is for it; ``window_s`` is the shortest window that they must do for.
+    the node takes what is for it; ``window_s`` is the shortest window that they must do for. ``warehouse`` is where the
+    driver has it, which this node may not reach; ``warehouse_id`` is what the warehouse says that it is.
     """
 
     node: str
     warehouse: str
+    warehouse_id: str = "0"
     sample_period_s: float = 0.1
     lease_s: float = 60.0
     cpu_watts: tuple[float, float] | None = None
@@ -30,13 +32,16 @@ class AgentConfig:
     endpoints: dict[str, EndpointPlace] = field(default_factory=dict)
     meters: tuple[MeterSource, ...] = ()
     window_s: float | None = None
+    simulated_gpus: dict[str, int] = field(default_factory=dict)
+    """How many GPUs of each label the node is to simulate."""
 
 
 @dataclass(frozen=True)
 class StartOrder:
     """Start an engine. ``devices`` are GPU indexes or UUIDs as CUDA takes them; empty on the CPU.
 
-    ``weight_bytes`` is about how much it has to read, None where that is not known.
+    ``weight_bytes`` is about how much it has to read, None where that is not known. ``lane`` is which of the engines
+    it is that the node runs at the same time; ``shared`` says that there may be others.
     """
 
     deployment: Deployment
@@ -45,6 +50,8 @@ class StartOrder:
     devices: tuple[str, ...] = ()
     idle_s: float = 2.0
     weight_bytes: float | None = None
+    lane: int = 0
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,17 @@ class StartResult:
 
 @dataclass(frozen=True)
 class TrialOrder:
-    """Run one trial on the running engine. ``tables`` hold the files that its workload names by their digests."""
+    """Run one trial on the engine that runs in ``lane``.
+
+    ``tables`` hold the files that its workload names by their digests.
+    """
 
     trial: str
     cell: Cell
     vocab_size: int
     prompt_seed: int
     tables: Tables = field(default_factory=Tables)
+    lane: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,3 +132,5 @@ class AgentProgress:
     doing: str
     tokens_per_s: float | None = None
     watts: float | None = None
+    lanes: tuple[AgentProgress, ...] = ()
+    """Where several engines run, what each of their lanes does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from joulemark.warehouse.store.location import Warehouse
 
 SAMPLED = (POWER.name, ROUNDS.name, DEVICE_STATE.name)
 """What the sampler writes; a segment's name begins with its dataset's."""
+REMEMBERED = 1000
+"""How many of the latest traces are known, for trials that run while others end."""
 ENDING_S = 20.0
 """How long the sampler of an agent that was killed may take to write its last segment."""
 
@@ -37,6 +40,7 @@ class PowerTrace:
     warehouse: Warehouse
     sampler: SamplerProcess
     _sealing: threading.Lock = field(default_factory=threading.Lock)
+    _sealed: deque[Trace] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     @classmethod
     def start(
@@ -52,6 +56,7 @@ class PowerTrace:
             config.cpu_watts,
             sources=config.meters,
             window_s=config.window_s,
+            simulated_gpus=config.simulated_gpus,
         )
         sampler = SamplerProcess(sampling, command)
         trace = cls(config.node, spool, warehouse, sampler)
@@ -62,11 +67,19 @@ class PowerTrace:
         sampler.start()
         return trace
 
-    def seal(self) -> list[Trace]:
-        """Seal everything sampled up to now, including a reading after this call."""
+    def seal(self, since_us: int | None = None) -> list[Trace]:
+        """Seal everything sampled up to now, including a reading after this call.
+
+        Return its traces, and those that were sealed before, for another trial, and reach past ``since_us``.
+        """
         with self._sealing:
             settle(self.sampler.settle_s)
-            return self._seal_all(self.sampler.rotate()) + self._seal_dead()
+            before = [
+                t for t in self._sealed if since_us is not None and t.last_us is not None and t.last_us >= since_us
+            ]
+            new = self._seal_all(self.sampler.rotate()) + self._seal_dead()
+            self._sealed.extend(new)
+            return before + new
 
     def close(self) -> None:
         """End sampling and seal the rest."""

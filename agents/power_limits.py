@@ -40,7 +40,7 @@ class PowerLimits:
                 for uuid in uuids:
                     self._set_one(uuid, limit_w * MW_PER_W)
         except (NvmlError, BadInput, MissingTool) as error:
-            self.restore()
+            self.restore(uuids)
             if not isinstance(error, NvmlError):
                 raise
             if error.forbidden:
@@ -50,9 +50,12 @@ class PowerLimits:
                 ) from error
             raise BadInput(f"power limit {limit_w} W cannot be set: {error}; leave power_limit_w out") from error
 
-    def restore(self) -> list[str]:
-        """Put every changed limit back; return a sentence for each that could not be, and stays recorded."""
-        records = sorted(self.folder.glob("*.json"))
+    def restore(self, uuids: tuple[str, ...] | None = None) -> list[str]:
+        """Put the changed limits of these boards back, None for all.
+
+        Return a sentence for each that could not be, and stays recorded.
+        """
+        records = sorted(r for r in self.folder.glob("*.json") if uuids is None or r.stem in uuids)
         if not records:
             return []
         try:

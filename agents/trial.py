@@ -39,18 +39,20 @@ class TrialRun:
     warehouse: Warehouse
     report: Callable[[Progress], None]
     highest_rate_per_s: float | None = None
+    cpus: tuple[int, ...] | None = None
+    """The load client's own, None for any."""
     client: Conductor | None = None
     interrupted: bool = False
     _traces: list[Trace] = field(default_factory=list)
 
-    def run(self, part: NodePart, seal_power: Callable[[], list[Trace]]) -> TrialResult:
-        """Run it and return its result; ``seal_power`` seals what the sampler recorded up to now."""
+    def run(self, part: NodePart, seal_power: Callable[[int], list[Trace]]) -> TrialResult:
+        """Run it and return its result; ``seal_power`` seals what the sampler recorded from an instant up to now."""
         started_us = self.clock.now_us()
         scraper = Scraper(self.host, self.order.trial, self.node, self.spool, self.clock)
         scraper.start()
         tables = self._write_tables()
         try:
-            self.client = Conductor.start(self._job(tables))
+            self.client = Conductor.start(self._job(tables), self.cpus)
             if self.interrupted:
                 self.client.kill()
             said = self.client.result(self.report)
@@ -63,7 +65,7 @@ class TrialRun:
             part = replace(part, window=Interval(said.window_start_us, said.window_end_us))
             self.highest_rate_per_s = said.highest_rate_per_s
         self._seal(self._request_segments(said), REQUESTS)
-        self._traces += seal_power()
+        self._traces += seal_power(started_us)
         failure_class, error, engine_log = self._failure(said)
         return TrialResult(
             outcome="failed" if failure_class else "done",

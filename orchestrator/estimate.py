@@ -11,7 +11,7 @@ from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.units import J_PER_KWH, S_PER_H
 
 TRIAL_OVERHEAD_S = 3.0
-START_S = {"llamacpp": 6.0, "vllm": 60.0, "sglang": 60.0}
+START_S = {"llamacpp": 6.0, "vllm": 60.0, "sglang": 60.0, "simulated": 5.0}
 """Engine start, loading and idle measurement, where nothing was measured yet."""
 
 
@@ -28,7 +28,8 @@ class Past:
 class Estimate:
     """Time, energy and cost of what is still to run; ``basis`` says from what. Energy is None where no power is known.
 
-    ``node_hours`` are the hours that nodes are busy, all nodes together; ``wall_s`` assumes that they share the work.
+    ``node_hours`` are the hours that nodes are busy, all nodes together; ``wall_s`` is how long the
+    sweep takes when they share the work as it is scheduled.
     """
 
     wall_s: float
@@ -74,14 +75,24 @@ def trial_s(trial: Wanted, known: Past) -> float:
     return known.trial_s.get(trial.cell.cell_id, window.warmup_s + window.window_s + TRIAL_OVERHEAD_S)
 
 
-def estimate(groups: Sequence[Group], known: Past, nodes: int, price_per_kwh: float, pue: float) -> Estimate:
-    """Return the estimate for ``groups`` on ``nodes`` nodes."""
+def start_s(group: Group, known: Past) -> float:
+    """Return the expected time from the order to start an engine until it serves, idle measurement included."""
+    measured = known.start_s.get(group.deployment.deployment_id)
+    return START_S.get(group.deployment.engine.name, 60.0) if measured is None else measured + TRIAL_OVERHEAD_S
+
+
+def group_s(group: Group, known: Past) -> float:
+    """Return the expected time of a whole group."""
+    return start_s(group, known) + sum(trial_s(t, known) for t in group.trials)
+
+
+def estimate(groups: Sequence[Group], known: Past, wall_s: float, price_per_kwh: float, pue: float) -> Estimate:
+    """Return the estimate for ``groups`` that take ``wall_s`` on all nodes together."""
     busy_s = energy_j = 0.0
     seen = powered = total = 0
     watts = statistics.fmean(known.mean_w.values()) if known.mean_w else None
     for group in groups:
-        measured = known.start_s.get(group.deployment.deployment_id)
-        busy_s += START_S.get(group.deployment.engine.name, 60.0) if measured is None else measured + TRIAL_OVERHEAD_S
+        busy_s += start_s(group, known)
         for trial in group.trials:
             total += 1
             seconds = trial_s(trial, known)
@@ -93,7 +104,7 @@ def estimate(groups: Sequence[Group], known: Past, nodes: int, price_per_kwh: fl
                 energy_j += mean_w * seconds
     kwh = energy_j / J_PER_KWH if powered == total and total else None
     return Estimate(
-        wall_s=busy_s / max(1, nodes),
+        wall_s=wall_s,
         node_hours=busy_s / S_PER_H,
         energy_kwh=kwh,
         electricity=None if kwh is None else kwh * pue * price_per_kwh,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from joulemark.agents.meters.nvml.gpus import Gpus
 from joulemark.workloads.cell import Deployment
+from joulemark.workloads.engines.simulated import Simulated
 
 _BOARD = re.compile(r"\w+\s+([A-Z]+[0-9]+[A-Z0-9]*)")
 """How Ray makes its accelerator label of a board's name: ``NVIDIA H100 80GB HBM3`` is ``H100``."""
@@ -59,9 +60,29 @@ def memory_of_accelerators(nodes: Sequence[Node]) -> dict[str, int]:
 
 def suits(deployment: Deployment, node: Node) -> bool:
     """Return whether the node can hold the deployment."""
-    if deployment.on_cpu:
+    if deployment.on_cpu or simulated_here(deployment, node):
         return True
     return deployment.accelerator == node.accelerator and node.gpus >= deployment.parallel.devices
+
+
+def simulated_here(deployment: Deployment, node: Node) -> bool:
+    """Return whether the node simulates the GPUs of the deployment without reserving any: it declares none to Ray."""
+    return deployment.engine.name == Simulated.name and not node.gpus
+
+
+def reserved(deployment: Deployment, node: Node) -> int:
+    """Return how many GPUs of the node are reserved for the deployment."""
+    return 0 if deployment.on_cpu or simulated_here(deployment, node) else deployment.parallel.devices
+
+
+def simulated_gpus(deployments: Iterable[Deployment], node: Node) -> dict[str, int]:
+    """Return how many GPUs of each label the node simulates: its own, else as many as are needed."""
+    found: dict[str, int] = {}
+    for deployment in deployments:
+        if deployment.engine.name == Simulated.name and suits(deployment, node):
+            label = deployment.accelerator
+            found[label] = max(found.get(label, 0), node.gpus or deployment.parallel.devices)
+    return found
 
 
 def why_nowhere(deployment: Deployment, nodes: Sequence[Node]) -> str | None:
@@ -69,4 +90,11 @@ def why_nowhere(deployment: Deployment, nodes: Sequence[Node]) -> str | None:
     if any(suits(deployment, n) for n in nodes):
         return None
     there = ", ".join(sorted({f"{n.gpus} x {n.accelerator}" if n.gpus else "no GPU" for n in nodes}))
-    return f"needs {deployment.parallel.devices} x {deployment.accelerator} in one node; the nodes have: {there}"
+    wanted = deployment.parallel.devices
+    several = sum(n.gpus for n in nodes if n.accelerator == deployment.accelerator) >= wanted
+    if several and deployment.parallel.pipeline * deployment.parallel.data > 1:
+        return (
+            f"needs {wanted} x {deployment.accelerator}, which only several nodes have together, and an engine is "
+            f"started on one node only so far; the nodes have: {there}"
+        )
+    return f"needs {wanted} x {deployment.accelerator} in one node; the nodes have: {there}"

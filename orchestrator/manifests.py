@@ -9,6 +9,7 @@ from joulemark.agents.orders import NodeFacts, StartResult, TrialResult
 from joulemark.orchestrator.plan import Wanted
 from joulemark.warehouse.schema.identity import device_set_id, trial_id
 from joulemark.warehouse.schema.trial import EngineRecord, NodePart, TrialManifest
+from joulemark.workloads.engines.simulated import Simulated
 from joulemark.workloads.models.catalogue import licence_of
 from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.traffic.tables import Tables
@@ -66,6 +67,7 @@ def manifest(
         client=result.client,
         traces=result.traces,
         versions=node.versions,
+        simulated=trial.cell.deployment.engine.name == Simulated.name,
     )
 
 
@@ -82,6 +84,14 @@ def not_started(trial: Wanted, node: NodeFacts, start: StartResult) -> TrialResu
         error=start.error,
         engine_log=start.engine_log,
     )
+
+
+def lost(
+    trial: Wanted, node: NodeFacts, devices: tuple[str, ...], started_us: int, ended_us: int, error: str
+) -> TrialResult:
+    """Return the result of a trial whose node was lost; the instants are as good as the driver knows them."""
+    part = NodePart(node.node, node.boot, devices, trial.cell.deployment.accelerator)
+    return TrialResult("failed", (), part, started_us, ended_us, failure_class="node_lost", error=error)
 
 
 def _model(facts: ModelFacts | None, name: str) -> dict[str, Any]:

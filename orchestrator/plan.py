@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from joulemark.workloads.cell import Cell, Deployment
 from joulemark.workloads.engines.catalogue import slots_of
 from joulemark.workloads.words import lengths_in_words, load_in_words
+
+TrialKey = tuple[str, int, int]
+"""Cell, start, repeat: what makes a trial the same in another run."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +22,8 @@ class Wanted:
     start: int
     repeat: int
 
-    @property
-    def key(self) -> tuple[str, int, int]:
+    @cached_property
+    def key(self) -> TrialKey:
         """What makes it the same trial in an earlier run."""
         return self.cell.cell_id, self.start, self.repeat
 
@@ -30,7 +34,8 @@ class Group:
 
     ``slots`` is the most requests that any of the deployment's cells has the engine work on at the same time, and
     ``context_tokens`` their longest prompt plus answer, over all cells of the sweep, so that a resumed group starts the
-    engine as the first run did.
+    engine as the first run did. ``nodes`` are the only ones that may run it, None for any that suits: of groups that
+    name nodes and share deployment and start, no two run on one node.
     """
 
     deployment: Deployment
@@ -38,39 +43,29 @@ class Group:
     slots: int
     context_tokens: int
     trials: tuple[Wanted, ...]
+    nodes: frozenset[str] | None = None
+
+    def without(self, have: Collection[TrialKey]) -> Group | None:
+        """Return the group without the trials that are there by now; None where none is left."""
+        left = tuple(t for t in self.trials if t.key not in have)
+        return replace(self, trials=left) if left else None
 
 
-def wanted(cells: Sequence[Cell], repeats: int, starts: int) -> Iterator[Wanted]:
-    """Yield every trial that the sweep asks for, in the order of measuring."""
-    for start in range(starts):
-        for same in _by_deployment(cells):
-            for repeat in range(repeats):
-                for cell in same:
-                    yield Wanted(cell, start, repeat)
-
-
-def groups(cells: Sequence[Cell], repeats: int, starts: int, have: Collection[tuple[str, int, int]]) -> list[Group]:
+def groups(cells: Sequence[Cell], repeats: int, starts: int, have: Collection[TrialKey]) -> list[Group]:
     """Return the engine starts that are needed for the trials that are not in ``have``."""
-    found = []
-    for start in range(starts):
-        for same in _by_deployment(cells):
-            trials = tuple(
-                t
-                for repeat in range(repeats)
-                for t in (Wanted(cell, start, repeat) for cell in same)
-                if t.key not in have
-            )
-            if trials:
-                found.append(
-                    Group(
-                        deployment=same[0].deployment,
-                        start=start,
-                        slots=max(slots_of(c) for c in same),
-                        context_tokens=max(c.workload.context_tokens for c in same),
-                        trials=trials,
-                    )
-                )
-    return found
+    whole = (group(same, repeats, start) for start in range(starts) for same in by_deployment(cells))
+    return [left for g in whole if (left := g.without(have))]
+
+
+def group(same: Sequence[Cell], repeats: int, start: int) -> Group:
+    """Return one engine start for all repeats of cells that share a deployment."""
+    return Group(
+        deployment=same[0].deployment,
+        start=start,
+        slots=max(slots_of(c) for c in same),
+        context_tokens=max(c.workload.context_tokens for c in same),
+        trials=tuple(Wanted(cell, start, repeat) for repeat in range(repeats) for cell in same),
+    )
 
 
 def label(cell: Cell) -> str:
@@ -81,7 +76,8 @@ def label(cell: Cell) -> str:
     return f"{d.model.name} {d.quantization} {d.engine.name}{size} {lengths_in_words(w, '+')} {load}"
 
 
-def _by_deployment(cells: Sequence[Cell]) -> list[list[Cell]]:
+def by_deployment(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Return the cells in lists that share a deployment, in the order of the sweep."""
     same: dict[str, list[Cell]] = {}
     for cell in cells:
         same.setdefault(cell.deployment.deployment_id, []).append(cell)

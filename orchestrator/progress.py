@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from joulemark.orchestrator.forecast import Outlook
+from joulemark.orchestrator.plan import Group, Wanted
 from joulemark.warehouse.errors import WarehouseError
 from joulemark.warehouse.store.layout import SWEEPS
 from joulemark.warehouse.store.location import Warehouse
-
-ALPHA = 0.3
-"""Weight of the newest trial in the running mean of a trial's wall time."""
 
 
 class NodeLine(msgspec.Struct, frozen=True):
@@ -52,13 +51,12 @@ class Progress:
     sweep: str
     wanted: int
     had: int
-    expected_trial_s: float
     valid: int = 0
     invalid: int = 0
     failed: int = 0
     state: str = "running"
+    outlook: Outlook | None = None
     lines: dict[str, NodeLine] = field(default_factory=dict)
-    _settled: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def line(self, line: NodeLine) -> None:
@@ -66,27 +64,34 @@ class Progress:
         with self._lock:
             self.lines[line.node] = line
 
-    def attempted(self, outcome: str, wall_s: float) -> None:
+    def attempted(self, outcome: str) -> None:
         """Count one attempt: ``valid``, ``invalid`` or ``failed``."""
         with self._lock:
             setattr(self, outcome, getattr(self, outcome) + 1)
-            self.expected_trial_s += ALPHA * (wall_s - self.expected_trial_s)
 
     def found(self, trials: int) -> None:
         """Count trials that another run has made valid meanwhile."""
         with self._lock:
             self.had += trials
 
-    def settled(self, trials: int = 1) -> None:
-        """Count trials that will not be tried again in this run."""
-        with self._lock:
-            self._settled += trials
+    def begins(self, lane: str, group: Group) -> None:
+        """Note that a lane begins with a group."""
+        if self.outlook is not None:
+            self.outlook.begins(lane, group)
+
+    def ends(self, lane: str, left: Group | None) -> None:
+        """Note that a lane is done with its group, but for what is ``left`` for another one."""
+        if self.outlook is not None:
+            self.outlook.ends(lane, left)
+
+    def settled(self, lane: str, trial: Wanted, seconds: float | None) -> None:
+        """Note that a trial will not be tried again, and how long all its attempts took; None where none was made."""
+        if self.outlook is not None:
+            self.outlook.took(lane, trial, seconds)
 
     def snapshot(self) -> Snapshot:
         """Return the present state."""
         with self._lock:
-            left = self.wanted - self.had - self._settled
-            busy = max(1, len(self.lines))
             return Snapshot(
                 sweep=self.sweep,
                 state=self.state,
@@ -98,7 +103,7 @@ class Progress:
                 valid=self.valid,
                 invalid=self.invalid,
                 failed=self.failed,
-                left_s=left * self.expected_trial_s / busy if self.state == "running" else None,
+                left_s=self.outlook.left_s() if self.outlook is not None and self.state == "running" else None,
                 nodes=sorted(self.lines.values(), key=lambda n: n.node),
             )
 

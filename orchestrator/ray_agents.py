@@ -1,18 +1,25 @@
-"""Agents and GPU reservations as Ray actors."""
+"""The agent of a node as a named Ray actor, and what a driver asks of it.
+
+Orders are numbered and their answers are fetched apart, so that every message can be sent again: a cut network for
+some seconds costs nothing but these seconds.
+"""
 
 from __future__ import annotations
 
-import errno
 import os
-import re
-import uuid
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from joulemark.agents.clock import NodeClock
+from joulemark.agents.clock_offset import Exchange
+from joulemark.agents.operations import Operations
 from joulemark.agents.orders import (
     AgentConfig,
     AgentProgress,
@@ -22,82 +29,217 @@ from joulemark.agents.orders import (
     TrialOrder,
     TrialResult,
 )
+from joulemark.agents.outbox import Sealed
 from joulemark.orchestrator.inventory import Node
-from joulemark.warehouse.errors import ClusterError, DiskFull, JoulemarkError
+from joulemark.orchestrator.ray_calls import Calls
+from joulemark.warehouse.errors import ClusterError, NodeLost
 
 AGENT_THREADS = 8
-PROGRESS_S = 10.0
+POLL_S = 0.5
+LOST_S = 30.0
+"""An agent that has not answered for this long is given up; its lease outlasts this."""
+CLOCK_EVERY_S = 10.0
+EXCHANGES = 8
+"""Of so many, the quickest tells of the clock."""
+_NODE = "node"
+"""Orders to the node as a whole; its lanes have series of their own."""
+ORDERS = frozenset({"start_engine", "run_trial", "stop_engine", "reaches_warehouse", "pending", "upload", "finish"})
+MADE_S = 180.0
+"""How long a node may take to start the agent's process."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an agent shows: the latest order of each series that is over, and what it does."""
+
+    over: dict[str, int]
+    progress: AgentProgress
 
 
 class RayAgent:
-    """The agent of one node. Every call waits for its answer; a lost node or agent raises ClusterError."""
+    """The agent of one node. Every order waits for its answer; a lost node or agent raises NodeLost.
 
-    def __init__(self, node: Node, config: AgentConfig) -> None:
+    ``heard`` is given what the agent does, ``exchanged`` what tells of its clock.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        config: AgentConfig,
+        holder: str,
+        clock: NodeClock,
+    ) -> None:
         self.node = node
+        self.exchanged: Callable[[Sequence[Exchange]], None] | None = None
+        self.heard: Callable[[AgentProgress], None] = lambda _: None
+        self._clock = clock
+        self._calls = Calls(f"the agent on {node.node}", LOST_S)
         self._actor: Any = (
             ray.remote(_AgentActor)
             .options(
-                name=f"agent-{node.node}-{uuid.uuid4().hex[:6]}",
+                name=agent_name(node.node),
                 num_cpus=0,
                 max_concurrency=AGENT_THREADS,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node.ray_id, soft=False),
             )
-            .remote(config)
+            .remote(config, holder)
         )
+        self._given: dict[str, int] = {}
+        self._over: dict[str, int] = {}
+        self._lost: NodeLost | None = None
+        self._changed = threading.Condition()
+        self._closed = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name=f"watch {node.node}", daemon=True)
+        try:
+            # Its process has to be started first.
+            self._opening = self._begin(_NODE, "open", wait_s=MADE_S)
+        except BaseException:
+            ray.kill(self._actor)
+            raise
+        self._watcher.start()
 
-    def describe_soon(self) -> Callable[[float], NodeFacts | None]:
-        """Ask for the node's facts; the returned function waits so many seconds for them."""
-        answer = self._actor.describe.remote()
-
-        def wait(timeout_s: float) -> NodeFacts | None:
-            ready, _ = ray.wait([answer], timeout=timeout_s)
-            return self._get(answer) if ready else None
-
-        return wait
-
-    def progress(self) -> AgentProgress:
-        """Renew the lease and return what the agent does. Raises TimeoutError where it does not answer soon."""
-        answer: AgentProgress = self._get(self._actor.progress.remote(), PROGRESS_S)
-        return answer
+    def opened(self, wait_s: float) -> NodeFacts | None:
+        """Wait so long for the node's facts; None where it has not given them yet: others may hold the node."""
+        if not self._wait(_NODE, self._opening, wait_s):
+            return None
+        facts: NodeFacts = self._answer(_NODE, self._opening)
+        return facts
 
     def start_engine(self, order: StartOrder) -> StartResult:
         """See NodeAgent.start_engine."""
-        answer: StartResult = self._get(self._actor.start_engine.remote(order))
+        answer: StartResult = self._do(_lane(order.lane), "start_engine", order)
         return answer
 
     def run_trial(self, order: TrialOrder) -> TrialResult:
         """See NodeAgent.run_trial."""
-        answer: TrialResult = self._get(self._actor.run_trial.remote(order))
+        answer: TrialResult = self._do(_lane(order.lane), "run_trial", order)
         return answer
 
-    def stop_engine(self) -> None:
+    def stop_engine(self, lane: int) -> None:
         """See NodeAgent.stop_engine."""
-        self._get(self._actor.stop_engine.remote())
+        self._do(_lane(lane), "stop_engine", lane)
+
+    def reaches_warehouse(self) -> bool:
+        """See NodeAgent.reaches_warehouse."""
+        return bool(self._do(_NODE, "reaches_warehouse"))
+
+    def pending(self) -> list[Sealed]:
+        """Return what was sealed on the node and not forgotten."""
+        sealed: list[Sealed] = self._do(_NODE, "pending")
+        return sealed
+
+    def upload(self, sealed: Sequence[Sealed]) -> None:
+        """See NodeAgent.upload."""
+        self._do(_NODE, "upload", tuple(sealed))
+
+    def chunk(self, name: str, offset: int) -> bytes:
+        """See Outbox.chunk."""
+        content: bytes = self._call("chunk", name, offset)
+        return content
+
+    def forget(self, names: Sequence[str]) -> None:
+        """See Outbox.forget."""
+        if names:
+            self._call("forget", tuple(names))
 
     def interrupt(self) -> None:
-        """End the running trial; does not wait."""
+        """End what runs; does not wait."""
         self._actor.interrupt.remote()
 
-    def abandon(self) -> None:
-        """End an agent that has not begun: one that waits for the node's lock answers no call."""
-        ray.kill(self._actor)
+    def finish(self) -> None:
+        """End the engine and the sampler; see NodeAgent.finish."""
+        self._do(_NODE, "finish")
 
-    def close(self) -> None:
-        """End the agent, its engine and its sampler."""
-        try:
-            self._get(self._actor.close.remote())
-        except JoulemarkError:
-            # It is gone already; the next agent on that node ends what it left.
-            return
+    def leave(self) -> None:
+        """Leave the node: whatever the agent still does ends with it."""
+        self._closed.set()
         ray.kill(self._actor)
+        self._watcher.join()
 
-    def _get(self, answer: Any, timeout_s: float | None = None) -> Any:
+    def _do(self, series: str, what: str, *arguments: Any) -> Any:
+        number = self._begin(series, what, *arguments)
+        self._wait(series, number, None)
+        return self._answer(series, number)
+
+    def _begin(self, series: str, what: str, *arguments: Any, wait_s: float = LOST_S) -> int:
+        with self._changed:
+            number = self._given[series] = self._given.get(series, 0) + 1
+        self._call("begin", series, number, what, arguments, wait_s=wait_s)
+        return number
+
+    def _wait(self, series: str, number: int, wait_s: float | None) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over(series, number) or self._lost is not None, wait_s)
+            if self._lost is not None:
+                raise self._lost
+            return self._is_over(series, number)
+
+    def _is_over(self, series: str, number: int) -> bool:
+        return self._over.get(series, 0) >= number
+
+    def _answer(self, series: str, number: int) -> Any:
+        return self._call("answer", series, number)
+
+    def _call(self, method: str, *arguments: Any, wait_s: float = LOST_S) -> Any:
+        asked = getattr(self._actor, method)
         try:
-            return ray.get(answer, timeout=timeout_s)
-        except GetTimeoutError as error:
-            raise TimeoutError(f"the agent on {self.node.node} did not answer in {timeout_s} s") from error
-        except (RayActorError, RayTaskError) as error:
-            raise user_error(self.node.node, error) from error
+            return self._calls.patient(asked, *arguments, give_up=lambda: self._lost, wait_s=wait_s)
+        except NodeLost as error:
+            self._lose(error)
+            raise
+
+    def _watch(self) -> None:
+        """Renew the lease, pass on what the agent does and how its clock goes, notice that it is lost."""
+        clock_at = 0.0
+        while not self._closed.is_set():
+            try:
+                with self._changed:
+                    given, seen = dict(self._given), dict(self._over)
+                look: Look = self._calls.patient(
+                    self._actor.look, given, seen, POLL_S, give_up=lambda: self._lost, closed=self._closed
+                )
+                self._saw(look)
+                if self.exchanged is not None and time.monotonic() >= clock_at:
+                    clock_at = time.monotonic() + CLOCK_EVERY_S
+                    self.exchanged(self._exchanges())
+            except Exception as error:  # noqa: BLE001 -- whatever it is: nobody watches this agent any more
+                self._lose(error if isinstance(error, NodeLost) else NodeLost(str(error)))
+                return
+
+    def _saw(self, look: Look) -> None:
+        self.heard(look.progress)
+        with self._changed:
+            if any(number > self._over.get(series, 0) for series, number in look.over.items()):
+                self._over |= look.over
+                self._changed.notify_all()
+
+    def _exchanges(self) -> list[Exchange]:
+        exchanges = []
+        for _ in range(EXCHANGES):
+            before_us = self._clock.now_us()
+            other_us = self._calls.patient(self._actor.now_us, give_up=lambda: self._lost, closed=self._closed)
+            exchanges.append(Exchange(before_us, other_us, self._clock.now_us()))
+        return exchanges
+
+    def _lose(self, error: NodeLost) -> None:
+        with self._changed:
+            self._lost = self._lost or error
+            self._changed.notify_all()
+
+
+def _lane(lane: int) -> str:
+    return f"lane {lane}"
+
+
+def agent_name(node: str) -> str:
+    """Return the name of a node's agent: one for the node, whoever its driver is."""
+    return f"agent-{node}"
+
+
+def holder_of(node: str) -> str | None:
+    """Return whom the agent of a node serves; None where it has none or it does not say."""
+    who: str | None = Calls.once(lambda: ray.get(ray.get_actor(agent_name(node)).holder.remote(), timeout=POLL_S))
+    return who
 
 
 class Devices:
@@ -111,7 +253,11 @@ class Devices:
             self._actor = (
                 ray.remote(_Reservation).options(num_cpus=0, num_gpus=count, scheduling_strategy=strategy).remote()
             )
-            self.ids = tuple(ray.get(self._actor.devices.remote()))
+            try:
+                self.ids = tuple(Calls(f"the reservation on {node.node}", MADE_S).patient(self._actor.devices))
+            except NodeLost as error:
+                self.release()
+                raise NodeLost(f"{count} GPUs on {node.node} are not to be had: {error}") from error
 
     def release(self) -> None:
         """Give the GPUs back."""
@@ -130,51 +276,48 @@ class _Reservation:
 class _AgentActor:
     """The node agent as a Ray actor. It leaves with its lease."""
 
-    def __init__(self, config: AgentConfig) -> None:
-        from joulemark.agents.agent import NodeAgent
+    def __init__(self, config: AgentConfig, holder: str) -> None:
+        self._config, self._holder = config, holder
+        self._operations = Operations()
+        self._agent: Any = None
 
-        self._agent = NodeAgent(config, on_lease_end=lambda: os._exit(0))
+    def holder(self) -> str:
+        return self._holder
 
-    def describe(self) -> NodeFacts:
-        return self._agent.describe()
+    def begin(self, series: str, number: int, what: str, arguments: tuple[Any, ...]) -> None:
+        if what == "open":
+            self._operations.begin(series, number, self._open)
+        elif what in ORDERS and self._agent is not None:
+            self._operations.begin(series, number, partial(getattr(self._agent, what), *arguments))
+        else:
+            raise ClusterError(f"the agent cannot {what!r} now")
 
-    def progress(self) -> AgentProgress:
-        self._agent.renew()
-        return self._agent.progress()
+    def look(self, given: dict[str, int], seen: dict[str, int], wait_s: float) -> Look:
+        if self._agent is not None:
+            self._agent.renew()
+        over = self._operations.over(given, seen, wait_s)
+        doing = self._agent.progress() if self._agent is not None else AgentProgress("waiting for its turn")
+        return Look(over, doing)
 
-    def start_engine(self, order: StartOrder) -> StartResult:
-        return self._agent.start_engine(order)
+    def answer(self, series: str, number: int) -> Any:
+        return self._operations.answer(series, number)
 
-    def run_trial(self, order: TrialOrder) -> TrialResult:
-        return self._agent.run_trial(order)
+    def now_us(self) -> int:
+        return int(self._agent.clock.now_us())
 
-    def stop_engine(self) -> None:
-        self._agent.stop_engine()
+    def chunk(self, name: str, offset: int) -> bytes:
+        return bytes(self._agent.outbox.chunk(name, offset))
+
+    def forget(self, names: tuple[str, ...]) -> None:
+        self._agent.outbox.forget(names)
 
     def interrupt(self) -> None:
-        self._agent.interrupt()
+        if self._agent is not None:
+            self._agent.interrupt()
 
-    def close(self) -> None:
-        self._agent.close()
+    def _open(self) -> NodeFacts:
+        from joulemark.agents.agent import NodeAgent
 
-
-def user_error(node: str, error: RayActorError | RayTaskError) -> Exception:
-    """Return what went wrong on a node as users should see it; a RuntimeError where it is a fault of ours."""
-    # An agent that fails while it is made takes its actor along; Ray keeps that error as the first argument.
-    failed = next((e for e in (error, *error.args) if isinstance(e, RayTaskError)), None)
-    cause: object = failed.cause if failed is not None else None
-    if isinstance(cause, JoulemarkError):
-        return cause
-    if isinstance(cause, OSError):
-        if cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = cause.filename or "what lies below JOULEMARK_HOME"
-            return DiskFull(f"no space left on {node} to write {where}; free some and run the same command again")
-        return ClusterError(f"{cause.filename or 'a file'} on {node}: {cause.strerror or cause}")
-    if failed is error:
-        return RuntimeError(f"{node}: {failed.traceback_str}")
-    return ClusterError(f"the agent on {node} was lost: {_first_line(error)}")
-
-
-def _first_line(error: Exception) -> str:
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+        agent = NodeAgent(self._config, on_lease_end=lambda: os._exit(0))
+        self._agent = agent
+        return agent.describe()

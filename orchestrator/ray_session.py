@@ -1,4 +1,4 @@
-"""A Ray session and the nodes in it. Only this file and ``ray_agents`` import Ray.
+"""A Ray session and the nodes in it. Only this file and the other ``ray_`` files import Ray.
 
 Ray reads its settings when it is imported: call ``ray_environment.prepare`` before importing this module.
 """
@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
@@ -18,6 +21,8 @@ from joulemark.warehouse.errors import ClusterError
 
 NAMESPACE = "joulemark"
 LABEL_ACCELERATOR = "ray.io/accelerator-type"
+LABEL_NODE = "joulemark.io/node"
+LISTENS_S = 1.0
 
 
 @contextmanager
@@ -50,18 +55,46 @@ def session(address: str | None) -> Iterator[None]:
 
 
 def nodes() -> list[Node]:
-    """Return the living nodes, sorted by name; nodes that share a host name get part of their id behind it."""
-    alive = [n for n in ray.nodes() if n["Alive"]]
-    names = [n["NodeManagerHostname"] for n in alive]
+    """Return the living nodes, sorted by name. Raises ClusterError where the head does not answer.
+
+    A node is called as its label ``joulemark.io/node`` says, or as its host; its name stays the same when its raylet
+    comes back. Several on one host get part of their id behind it.
+    """
+    try:
+        listed = [n for n in ray.nodes() if n["Alive"]]
+    except (RayError, RuntimeError) as error:
+        raise ClusterError(f"the cluster's head does not answer: {str(error).strip().splitlines()[0]}") from error
+    alive = [(n, _name(n)) for n in listed]
+    counts = Counter(name for _, name in alive)
+    # One that has just died is still listed beside the one that took its place.
+    alive = [(n, name) for n, name in alive if counts[name] == 1 or _listens(n)]
+    counts = Counter(name for _, name in alive)
     return sorted(
         (
             Node(
-                node=name if names.count(name) == 1 else f"{name}-{n['NodeID'][:6]}",
+                node=name if counts[name] == 1 else f"{name}-{n['NodeID'][:6]}",
                 ray_id=n["NodeID"],
                 gpus=int(n["Resources"].get("GPU", 0)),
                 accelerator=n.get("Labels", {}).get(LABEL_ACCELERATOR),
             )
-            for n, name in zip(alive, names, strict=True)
+            for n, name in alive
         ),
         key=lambda n: n.node,
     )
+
+
+def labels() -> dict[str, dict[str, str]]:
+    """Return the labels of the nodes by their Ray id."""
+    return {n["NodeID"]: dict(n.get("Labels", {})) for n in ray.nodes()}
+
+
+def _name(node: dict[str, Any]) -> str:
+    return str(node.get("Labels", {}).get(LABEL_NODE) or node["NodeManagerHostname"])
+
+
+def _listens(node: dict[str, Any]) -> bool:
+    try:
+        with socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), LISTENS_S):
+            return True
+    except OSError:
+        return False

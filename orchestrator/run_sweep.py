@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 
+from joulemark.agents.clock import NodeClock
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator import sweep_record
-from joulemark.orchestrator.driver import Driver
-from joulemark.orchestrator.estimate import trial_s
-from joulemark.orchestrator.have import have, verdict
-from joulemark.orchestrator.inventory import Node, suits
+from joulemark.orchestrator.driver import PATIENCE_S, Driver
+from joulemark.orchestrator.estimate import group_s, start_s, trial_s
+from joulemark.orchestrator.forecast import Outlook, lanes_by_accelerator
+from joulemark.orchestrator.have import have
+from joulemark.orchestrator.inventory import Node, simulated_gpus
 from joulemark.orchestrator.progress import Progress, Snapshot
+from joulemark.orchestrator.schedule import Schedule
 from joulemark.orchestrator.sweep_work import SweepWork
 from joulemark.orchestrator.terminal import Terminal
-from joulemark.warehouse.errors import JoulemarkError
+from joulemark.orchestrator.verdicts import Verdict, judging
+from joulemark.warehouse.errors import ClusterError, JoulemarkError, MissingTool
 from joulemark.warehouse.schema.trial import TrialManifest
 from joulemark.warehouse.store.layout import manifest_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.manifests import commit
+from joulemark.warehouse.store.whose import ensure_id
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,29 @@ class RunResult:
         return self.end.had + self.end.valid >= self.end.wanted
 
 
-def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
-    """Run all groups and return how it ended; what was measured is in the warehouse."""
+def run_sweep(
+    work: SweepWork,
+    warehouse: Warehouse,
+    living: Callable[[], list[Node]],
+    *,
+    lease: Callable[[Callable[[], Snapshot], Callable[[str], None]], AbstractContextManager[None]] | None = None,
+    patience_s: float = PATIENCE_S,
+) -> RunResult:
+    """Run all groups and return how it ended; what was measured is in the warehouse.
+
+    ``living`` gives the nodes that are there, again and again. ``lease`` is held meanwhile: it is given what shows how
+    far the run is, and what ends it should another driver have taken over.
+    """
     sweep_record.store(warehouse, work)
+    warehouse_id = ensure_id(warehouse)
     trials = [t for g in work.groups for t in g.trials]
-    expected_s = sum(trial_s(t, work.known) for t in trials) / max(1, len(trials))
-    progress = Progress(work.sweep.name, work.wanted, len(work.have.valid), expected_s)
+    outlook = Outlook.of(
+        work.groups,
+        lambda t: trial_s(t, work.known),
+        lambda g: start_s(g, work.known),
+        lanes_by_accelerator(work.groups, work.nodes, work.lanes.on),
+    )
+    progress = Progress(work.sweep.name, work.wanted, work.had, outlook=outlook)
     watts = work.site.cpu_watts
     cells = {c.cell_id for c in work.expansion.cells}
 
@@ -52,34 +76,60 @@ def run_sweep(work: SweepWork, warehouse: Warehouse) -> RunResult:
         return AgentConfig(
             node=node.node,
             warehouse=warehouse.url if "://" in warehouse.url else warehouse.root,
+            warehouse_id=warehouse_id,
             cpu_watts=(watts.idle, watts.full) if watts else None,
             environments=dict(work.expansion.environments),
             endpoints=dict(work.expansion.endpoints),
             meters=tuple(m for m in work.site.meters if m.is_for(node.node)),
             window_s=min((t.cell.window.window_s for t in trials), default=None),
+            simulated_gpus=simulated_gpus((g.deployment for g in work.groups), node),
         )
 
-    def keep(manifest: TrialManifest) -> tuple[str, ...]:
-        commit(warehouse, manifest)
-        return verdict(warehouse, manifest.trial) if manifest.outcome == "done" else ()
+    with Terminal(progress.snapshot) as terminal, judging(warehouse) as verdicts:
 
-    with Terminal(progress.snapshot) as terminal:
+        def keep(manifest: TrialManifest) -> Verdict:
+            commit(warehouse, manifest)
+            return verdicts.ask(manifest)
+
         driver = Driver(
             warehouse=warehouse,
             sweep=work.facts,
-            nodes=list(work.nodes),
+            living=living,
             config=config,
-            suits=lambda group, node: suits(group.deployment, node),
             commit=keep,
             attempts=dict(work.have.attempts),
             progress=progress,
             tell=terminal.tell,
             taken=lambda trial: warehouse.exists(manifest_file(trial)),
             valid_now=lambda: have(warehouse, cells).valid,
+            schedule=Schedule.of(work.groups, lambda g: group_s(g, work.known)),
+            lanes=work.lanes,
+            clock=_clock(),
+            holder=who(work.sweep.name),
+            reference=socket.gethostname(),
+            patience_s=patience_s,
         )
-        with _interruptible(driver, terminal.tell) as interrupted:
-            driver.run(list(work.groups))
+
+        def end(why: str) -> None:
+            driver.errors.append(ClusterError(why))
+            driver.stop(now=True)
+
+        held = lease(progress.snapshot, end) if lease is not None else nullcontext()
+        with _interruptible(driver, terminal.tell) as interrupted, held:
+            driver.run()
     return RunResult(progress.snapshot(), tuple(driver.errors), interrupted.is_set())
+
+
+def _clock() -> NodeClock:
+    try:
+        return NodeClock.of_this_node()
+    except PermissionError as error:
+        raise MissingTool(f"{error.filename} may not be written; set JOULEMARK_HOME to a folder of your own") from error
+
+
+def who(sweep: str) -> str:
+    """Return who this driver is, for people."""
+    return f"sweep {sweep} (process {os.getpid()} on {socket.gethostname()})"
 
 
 @contextmanager

@@ -8,12 +8,16 @@ from pathlib import Path
 
 from joulemark.agents.environments.sets import known_sets
 from joulemark.agents.meters.prometheus.mapping import mapping_of
-from joulemark.orchestrator.estimate import Estimate, Past, estimate, past
+from joulemark.orchestrator.copies import Copies, copies
+from joulemark.orchestrator.estimate import Estimate, Past, estimate, group_s, past, start_s
+from joulemark.orchestrator.forecast import makespan_s
 from joulemark.orchestrator.have import Have, have
 from joulemark.orchestrator.inventory import Node, accelerator_for_any, memory_of_accelerators, why_nowhere
+from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.learnt import failures
 from joulemark.orchestrator.manifests import SweepFacts
 from joulemark.orchestrator.plan import Group, groups
+from joulemark.orchestrator.share_out import share_out
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.matrix import Expansion, Place, expand
 from joulemark.workloads.site import Site, load_site
@@ -23,7 +27,10 @@ from joulemark.workloads.sweep.model import Sweep
 
 @dataclass(frozen=True)
 class SweepWork:
-    """A sweep in a place. ``groups`` are to be run; ``homeless`` pairs groups that fit no node with the reason."""
+    """A sweep in a place. ``groups`` are to be run; ``homeless`` pairs groups that fit no node with the reason.
+
+    ``wanted`` trials are asked for in all, those on several nodes counted on each.
+    """
 
     sweep: Sweep
     site: Site
@@ -33,11 +40,17 @@ class SweepWork:
     homeless: tuple[tuple[Group, str], ...]
     nodes: tuple[Node, ...]
     known: Past
+    wanted: int
 
     @property
-    def wanted(self) -> int:
-        """Trials that the sweep asks for."""
-        return len(self.expansion.cells) * self.sweep.measure.repeats * self.sweep.measure.starts
+    def had(self) -> int:
+        """Trials that are there and valid."""
+        return self.wanted - sum(len(g.trials) for g in (*self.groups, *(g for g, _ in self.homeless)))
+
+    @property
+    def lanes(self) -> Lanes:
+        """How many engines run on each node at the same time."""
+        return Lanes.of(self.sweep.measure.isolation, self.groups)
 
     @property
     def facts(self) -> SweepFacts:
@@ -49,7 +62,8 @@ class SweepWork:
     @property
     def estimate(self) -> Estimate:
         """What it will take on these nodes."""
-        return estimate(self.groups, self.known, len(self.nodes), self.site.electricity_per_kwh, self.site.pue)
+        wall_s = makespan_s(self.groups, self.nodes, lambda g: group_s(g, self.known), self.lanes.on)
+        return estimate(self.groups, self.known, wall_s, self.site.electricity_per_kwh, self.site.pue)
 
 
 def load_work(
@@ -71,7 +85,33 @@ def load_work(
     )
     expansion = expand(sweep, place, force=force)
     there = have(warehouse, {c.cell_id for c in expansion.cells})
-    left = groups(expansion.cells, sweep.measure.repeats, sweep.measure.starts, there.valid)
-    nowhere = [(g, why) for g in left if (why := why_nowhere(g.deployment, nodes))]
-    placed = tuple(g for g in left if g not in [h for h, _ in nowhere])
-    return SweepWork(sweep, site, expansion, there, placed, tuple(nowhere), tuple(nodes), past(warehouse))
+    measure = sweep.measure
+    if measure.nodes == 1:
+        left = groups(expansion.cells, measure.repeats, measure.starts, there.valid)
+        several = Copies(tuple(left), (), len(expansion.cells) * measure.repeats * measure.starts)
+    else:
+        several = copies(expansion.cells, measure.repeats, measure.starts, there.valid, nodes, measure.nodes)
+    known = past(warehouse)
+    placed, homeless = _placed(several.groups, nodes)
+    shared = share_out(
+        placed,
+        nodes,
+        lambda g: group_s(g, known),
+        lambda g: start_s(g, known),
+        Lanes.of(measure.isolation, placed).of_group,
+    )
+    return SweepWork(
+        sweep, site, expansion, there, tuple(shared), (*homeless, *several.lacking), tuple(nodes), known, several.wanted
+    )
+
+
+def _placed(left: Sequence[Group], nodes: Sequence[Node]) -> tuple[list[Group], list[tuple[Group, str]]]:
+    """Return the groups that some node can hold, and the others with the reason."""
+    placed, homeless = [], []
+    for group in left:
+        why = why_nowhere(group.deployment, nodes)
+        if why is None:
+            placed.append(group)
+        else:
+            homeless.append((group, why))
+    return placed, homeless

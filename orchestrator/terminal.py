@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
@@ -18,6 +20,8 @@ from joulemark.orchestrator.progress import NodeLine, Snapshot
 
 PLAIN_EVERY_S = 5.0
 REFRESH_PER_S = 4
+SHOWN = 12
+"""Nodes, or lanes of nodes, that have a line of their own."""
 
 
 class Terminal:
@@ -63,7 +67,7 @@ class Terminal:
         while not self._over.wait(0.5):
             snapshot = self._snapshot()
             # What is being installed or started is news at once, numbers every few seconds.
-            news = [(n.node, n.trial, _step(n.doing)) for n in snapshot.nodes]
+            news = [(n.node, n.trial, _step(n.doing)) for n in snapshot.nodes[:SHOWN]]
             if news != self._last_news or time.monotonic() >= due:
                 self._last_news, due = news, time.monotonic() + PLAIN_EVERY_S
                 self.tell(line(snapshot))
@@ -71,7 +75,7 @@ class Terminal:
 
 def line(snapshot: Snapshot) -> str:
     """Return a snapshot as one plain line."""
-    doing = " | ".join(_node_text(n) for n in snapshot.nodes) or "waiting for nodes"
+    doing = " | ".join(node_texts(snapshot)) or "waiting for nodes"
     return f"[{counts(snapshot)}] {doing}"
 
 
@@ -84,7 +88,14 @@ def block(snapshot: Snapshot) -> RenderableType:
         ProgressBar(total=max(1, snapshot.wanted), completed=done, width=30),
         Text(counts(snapshot)),
     )
-    return Group(head, *(Text("  " + _node_text(n), overflow="ellipsis", no_wrap=True) for n in snapshot.nodes))
+    return Group(head, *(Text(f"  {text}", overflow="ellipsis", no_wrap=True) for text in node_texts(snapshot)))
+
+
+def node_texts(snapshot: Snapshot) -> list[str]:
+    """Return what the first nodes do, and of the others how many do what."""
+    rest = Counter(_step(n.doing) for n in snapshot.nodes[SHOWN:])
+    others = [f"{len(snapshot.nodes) - SHOWN} more: " + ", ".join(f"{k} {what}" for what, k in rest.most_common())]
+    return [*map(_node_text, snapshot.nodes[:SHOWN]), *(others if rest else [])]
 
 
 def counts(snapshot: Snapshot) -> str:
@@ -97,8 +108,19 @@ def counts(snapshot: Snapshot) -> str:
     if snapshot.failed:
         parts.append(f"{snapshot.failed} failed attempts")
     if snapshot.left_s is not None:
-        parts.append(f"about {duration(snapshot.left_s)} left")
+        parts.append(f"about {duration(snapshot.left_s)} left, ends {at(snapshot.left_s)}")
     return ", ".join(parts)
+
+
+def ends_at(left_s: float) -> datetime:
+    """Return when something ends that takes this long from now, in local time."""
+    return datetime.now(UTC).astimezone() + timedelta(seconds=left_s)
+
+
+def at(left_s: float) -> str:
+    """Return when something ends that takes this long from now, for people: the day only where it is another one."""
+    end, today = ends_at(left_s), ends_at(0.0)
+    return f"at {end:%H:%M}" if end.date() == today.date() else f"on {end:%a %d %b at %H:%M}"
 
 
 def duration(seconds: float) -> str:

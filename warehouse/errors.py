@@ -17,6 +17,7 @@ command with its ``exit_code``. Anything else that reaches the top is a bug.
     |   +-- Vanished             files were put together while they were read: look again
     +-- QueryError                 SQL that DuckDB refuses
     +-- ClusterError               Ray cannot be reached, or a node is gone
+    |   +-- NodeLost               a node or its agent is gone in mid-work: the work can be done elsewhere
     +-- ThresholdMissed            exit 3: `check` or `compare` found less than asked
 """
 
@@ -83,6 +84,10 @@ class QueryError(JoulemarkError):
 
 class ClusterError(JoulemarkError):
     """The Ray cluster, or a node of it, cannot be reached."""
+
+
+class NodeLost(ClusterError):
+    """A node, or the agent on it, was lost while it worked."""
 
 
 class ThresholdMissed(JoulemarkError):

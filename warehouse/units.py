@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+MS_PER_S = 1_000
 US_PER_S = 1_000_000
 NS_PER_US = 1_000
 UJ_PER_J = 1_000_000

@@ -7,6 +7,7 @@ are not in it.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from joulemark.warehouse.schema.identity import content_id
@@ -105,7 +106,7 @@ class Deployment:
     parallel: Parallel
     power_limit_w: int | None = None
 
-    @property
+    @cached_property
     def deployment_id(self) -> str:
         """Hash of all of it."""
         return content_id(asdict(self))
@@ -132,7 +133,7 @@ class Cell:
         """
         return {**asdict(self.deployment), "workload": self.workload.factors, "window": asdict(self.window)}
 
-    @property
+    @cached_property
     def cell_id(self) -> str:
         """Hash of the factors."""
         return content_id(self.factors)

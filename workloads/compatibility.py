@@ -15,6 +15,7 @@ from joulemark.workloads.accelerators import accelerator, capability_in_words
 from joulemark.workloads.cell import Cell, Deployment
 from joulemark.workloads.engines.catalogue import environment_set
 from joulemark.workloads.engines.endpoint import Endpoint
+from joulemark.workloads.engines.simulated import Simulated
 from joulemark.workloads.learnt import Failure
 from joulemark.workloads.memory import need
 from joulemark.workloads.models.catalogue import stored_precision
@@ -50,8 +51,8 @@ def incompatible(cell: Cell, facts: ModelFacts | None, place: Place, own_environ
     ``own_environment`` says that the user named an environment for its engine.
     """
     deployment = cell.deployment
-    if deployment.engine.name == Endpoint.name:
-        # It runs already.
+    if deployment.engine.name in (Endpoint.name, Simulated.name):
+        # The one runs already, the other needs nothing, and has said before what it has no figures for.
         return None
     checks = (
         None if own_environment else _not_installable(deployment, place),

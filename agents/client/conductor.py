@@ -78,11 +78,11 @@ class Conductor:
     _reported: tuple[float, int] = (0.0, 0)
 
     @classmethod
-    def start(cls, job: ClientJob) -> Conductor:
-        """Start the worker processes."""
+    def start(cls, job: ClientJob, cpus: tuple[int, ...] | None = None) -> Conductor:
+        """Start the worker processes, bound to ``cpus``, None for any."""
         workers = processes_for(job, len(os.sched_getaffinity(0)))
         jobs = [msgspec.structs.replace(job, worker=n, workers=workers) for n in range(workers)]
-        return cls(job, Processes.start(jobs))
+        return cls(job, Processes.start(jobs, cpus))
 
     def result(self, report: Callable[[Progress], None]) -> Done | Broken:
         """Run the load to its end and return what came of it; Broken where it could not be measured."""

@@ -51,8 +51,8 @@ class Processes:
     _rests: dict[int, bytes] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, jobs: Sequence[ClientJob]) -> Processes:
-        """Start one worker for each job."""
+    def start(cls, jobs: Sequence[ClientJob], cpus: tuple[int, ...] | None = None) -> Processes:
+        """Start one worker for each job, bound to ``cpus``, None for any."""
         started = cls([])
         try:
             for number, job in enumerate(jobs):
@@ -63,6 +63,8 @@ class Processes:
                     start_new_session=True,
                 )
                 started._workers.append(worker)
+                if cpus is not None:
+                    os.sched_setaffinity(worker.pid, cpus)
                 assert worker.stdout is not None
                 started._selector.register(worker.stdout, selectors.EVENT_READ, number)
                 started._rests[number] = b""

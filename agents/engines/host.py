@@ -21,7 +21,10 @@ from joulemark.warehouse.store.layout import LOGS
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.adapter import LOG, Engine, StartFacts
 
-LAUNCHERS = {"llamacpp": Path(__file__).with_name("llamacpp_server.py")}
+LAUNCHERS = {
+    "llamacpp": Path(__file__).with_name("llamacpp_server.py"),
+    "simulated": Path(__file__).parent.parent / "simulation" / "server.py",
+}
 """Programs of ours that an engine's command line may ask for with ``{launcher}``."""
 READY_POLL_S = 0.1
 CRASHES = (signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGBUS, signal.SIGABRT)
@@ -66,10 +69,12 @@ class EngineHost:
         variables: dict[str, str],
         report: Callable[[str], None],
         timeout_s: float | None = None,
+        cpus: tuple[int, ...] | None = None,
     ) -> EngineHost:
         """Start the engine and return when it is ready, within ``timeout_s`` (the engine's own where that is None).
 
-        ``variables`` are set on top of the command's own (devices to use). Raises EngineError where nothing could be
+        ``variables`` are set on top of the command's own (devices to use); ``cpus`` are those that it is bound to, None
+        for any. Raises EngineError where nothing could be
         started, StartError where it did not come up; nothing of the engine is left then.
         """
         command = engine.command(deployment, facts)
@@ -78,7 +83,7 @@ class EngineHost:
         secrets = Secrets.here(facts.api_key, *(v for k, v in environment.items() if is_secret(k)))
         oom_kills = kills_so_far()
         process = EngineProcess.start(
-            (str(interpreter), *argv), environment, folder, engine.stop_grace_s, secrets=secrets
+            (str(interpreter), *argv), environment, folder, engine.stop_grace_s, secrets=secrets, cpus=cpus
         )
         record = EngineRecord(
             name=engine.name,

@@ -30,6 +30,8 @@ def main() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     order = json.loads(sys.stdin.buffer.readline())
+    if order.get("cpus"):
+        os.sched_setaffinity(0, order["cpus"])
     with open(order["log"], "ab") as log:
         try:
             engine = subprocess.Popen(

@@ -51,11 +51,12 @@ class EngineProcess:
         grace_s: float,
         start_id: str | None = None,
         secrets: Secrets | None = None,
+        cpus: Sequence[int] | None = None,
     ) -> EngineProcess:
         """Start ``argv`` with ``variables`` on top of the inherited environment; its log goes below ``folder``.
 
-        It has a folder of its own for temporary files, which goes with it. Raises EngineError where the program cannot
-        be started at all.
+        It has a folder of its own for temporary files, which goes with it, and is bound to ``cpus``, None for any.
+        Raises EngineError where the program cannot be started at all.
         """
         start_id = start_id or uuid.uuid4().hex[:12]
         log = folder / "logs" / f"{start_id}.log"
@@ -69,6 +70,7 @@ class EngineProcess:
             "environment": {**inherited, **scratch_variables(scratch), **variables, MARK: start_id},
             "log": str(log),
             "grace_s": grace_s,
+            "cpus": list(cpus) if cpus is not None else None,
         }
         keeper = subprocess.Popen(
             [sys.executable, "-S", "-E", str(KEEPER)],

@@ -53,6 +53,11 @@ def environment_folder(wanted: RequirementSet, home: Path) -> Path:
     return home / "environments" / f"{wanted.name}-{key}"
 
 
+def is_made(wanted: RequirementSet, home: Path) -> bool:
+    """Return whether the environment of ``wanted`` is there."""
+    return _complete(environment_folder(wanted, home))
+
+
 def _complete(folder: Path) -> bool:
     # The interpreter is a link into a Python installation that may be gone.
     return (folder / MARKER).is_file() and interpreter_of(folder).exists()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from joulemark.agents.meters.cpu_model import CpuModelMeter
 from joulemark.agents.meters.cpu_watts import machine_watts
@@ -12,6 +13,7 @@ from joulemark.agents.meters.nvml.average import NvmlAverageMeter
 from joulemark.agents.meters.nvml.meter import NvmlMeter
 from joulemark.agents.meters.prometheus.meter import PrometheusMeter
 from joulemark.agents.meters.rapl import RaplMeter
+from joulemark.agents.meters.simulated import SimulatedMeter
 from joulemark.warehouse.errors import BadInput, MeterError
 from joulemark.workloads.meters import MeterSource
 
@@ -40,6 +42,11 @@ def discover(cpu_watts: tuple[float, float] | None = None) -> tuple[list[Meter],
     if not meters:
         meters.append(CpuModelMeter(machine_watts(os.cpu_count() or 1, cpu_watts)))
     return meters, warnings
+
+
+def discover_simulated(folder: Path, node: str, gpus: Mapping[str, int]) -> list[Meter]:
+    """Return the meter of the simulated GPUs, so many of each label, below the node's ``folder``; none without any."""
+    return [SimulatedMeter.of(folder, node, gpus)] if gpus else []
 
 
 def discover_sources(

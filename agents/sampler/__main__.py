@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import msgspec
 
-from joulemark.agents.meters.discover import discover, discover_sources
+from joulemark.agents.meters.discover import discover, discover_simulated, discover_sources
 from joulemark.agents.priority import prefer_me
 from joulemark.agents.sampler.inbox import Inbox
 from joulemark.agents.sampler.loop import Sampler, say
@@ -22,7 +23,8 @@ def main() -> None:
     try:
         meters, warnings = discover(config.cpu_watts)
         remote, more = discover_sources(config.sources, config.node, config.window_s)
-        Sampler(config, [*meters, *remote], (*warnings, *more), inbox).run()
+        made_up = discover_simulated(Path(config.spool).parent, config.node, config.simulated_gpus)
+        Sampler(config, [*meters, *made_up, *remote], (*warnings, *more), inbox).run()
     except (JoulemarkError, OSError) as error:
         say(Report("failed", error=str(error)))
         sys.exit(1)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -18,6 +19,7 @@ from joulemark.agents.meters.meter import Meter, OwnPace, Reading
 from joulemark.agents.meters.nvml.device_state import DeviceStates
 from joulemark.agents.meters.nvml.meter import NvmlMeter
 from joulemark.agents.meters.prometheus.meter import PrometheusMeter
+from joulemark.agents.meters.simulated import SimulatedMeter, SimulatedStates
 from joulemark.agents.sampler.inbox import Inbox
 from joulemark.agents.sampler.probe import Probe, timings
 from joulemark.agents.sampler.protocol import Order, Report, SamplerConfig, Timing, line
@@ -34,6 +36,19 @@ PARTS = frozenset({"gpu_memory", "gpu_module", "nvml-average"})
 """Scopes and meters whose watts are in another's already, and left out of the watts that are shown."""
 
 
+class States(Protocol):
+    """Slower facts of GPUs."""
+
+    next_at_s: float
+    """When the next turn comes, in ``time.monotonic()`` seconds."""
+
+    def due(self, now_s: float) -> list[dict[str, object]]:
+        """Return the rows of ``device_state`` of the GPUs whose turn has come."""
+
+    def watch(self, pids: tuple[int, ...]) -> None:
+        """Take these process trees for the deployment's."""
+
+
 @dataclass
 class Sampler:
     """Reads ``meters`` until its agent orders it to stop, or ends. Raises DiskFull."""
@@ -43,7 +58,7 @@ class Sampler:
     warnings: tuple[str, ...] = ()
     inbox: Inbox = field(default_factory=Inbox)
     schedules: list[Schedule] = field(default_factory=list)
-    _states: DeviceStates | None = None
+    _states: list[States] = field(default_factory=list)
     _flush_at_ns: int = 0
     _report_at_ns: int = 0
     _watts: Watts = field(default_factory=Watts)
@@ -52,8 +67,13 @@ class Sampler:
         self.clock = NodeClock.of_this_node()
         self.recorder = Recorder.start(Path(self.config.spool), self.config.run, self.config.node, self.clock)
         gpus = next((m.gpus for m in self.meters if isinstance(m, NvmlMeter)), None)
-        self._states = DeviceStates(self.config.node, self.clock, gpus) if gpus is not None else None
+        self._states = [DeviceStates(self.config.node, self.clock, gpus)] if gpus is not None else []
+        self._states += [SimulatedStates(self.config.node, self.clock, m) for m in self._simulated]
         self._watch(self.config.pids)
+
+    @property
+    def _simulated(self) -> list[SimulatedMeter]:
+        return [m for m in self.meters if isinstance(m, SimulatedMeter)]
 
     def run(self) -> None:
         """Find out how often each meter is worth reading, then read it so."""
@@ -85,8 +105,9 @@ class Sampler:
             if orders is None:
                 return False
             self._round(schedule)
-            if self._states is not None and self._states.next_at_s <= time.monotonic():
-                self._look(self._states)
+            for states in self._states:
+                if states.next_at_s <= time.monotonic():
+                    self._look(states)
         return True
 
     def _round(self, schedule: Schedule) -> None:
@@ -105,7 +126,7 @@ class Sampler:
         tally.skipped += schedule.advance(ended_ns)
         self._report(schedule, readings, ended_ns)
 
-    def _look(self, states: DeviceStates) -> None:
+    def _look(self, states: States) -> None:
         """Read the slower facts of the GPU whose turn it is, if any, now that the next read is furthest away."""
         begun_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
         rows = states.due(begun_ns / NS_PER_S)
@@ -158,8 +179,8 @@ class Sampler:
         for meter in self.meters:
             if isinstance(meter, CpuModelMeter):
                 meter.tree.watch(pids)
-        if self._states is not None:
-            self._states.watch(pids)
+        for states in self._states:
+            states.watch(pids)
 
 
 def say(report: Report) -> None:

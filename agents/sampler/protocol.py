@@ -46,6 +46,8 @@ class SamplerConfig(msgspec.Struct, frozen=True):
     """The site file's meters, of which the node takes what is for it."""
     window_s: float | None = None
     """The shortest window that these must do for."""
+    simulated_gpus: dict[str, int] = {}
+    """How many GPUs of each label are simulated here; their files lie beside the spool folder."""
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from joulemark import __version__
 from joulemark.orchestrator.cli.check import check
 from joulemark.orchestrator.cli.compact import compact
 from joulemark.orchestrator.cli.compare import compare
+from joulemark.orchestrator.cli.doctor import doctor
 from joulemark.orchestrator.cli.export import export
 from joulemark.orchestrator.cli.importing import import_command
 from joulemark.orchestrator.cli.init import init
@@ -65,7 +66,7 @@ def cli() -> None:
 
 
 for command in (
-    *(init, plan, run, status, sql, leaderboard, compare, check, publish),
+    *(init, doctor, plan, run, status, sql, leaderboard, compare, check, publish),
     *(export, import_command, compact, prune, verify),
 ):
     cli.add_command(command)

@@ -17,11 +17,17 @@ from joulemark.orchestrator.cli.options import (
     sweep_argument,
     warehouse_option,
 )
+from joulemark.orchestrator.inventory import suits, this_machine
 from joulemark.orchestrator.plan import Group, label
+from joulemark.orchestrator.simulate import SweepForecast, forecast
+from joulemark.orchestrator.simulate_text import forecast_lines, forecast_record
 from joulemark.orchestrator.sweep_work import SweepWork, load_work
-from joulemark.orchestrator.terminal import duration
+from joulemark.orchestrator.terminal import at, duration, ends_at
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.matrix import Omission
+
+NAMED = 8
+"""Nodes that are named where there is a choice."""
 
 
 @click.command()
@@ -29,25 +35,45 @@ from joulemark.workloads.matrix import Omission
 @site_option
 @cluster_option
 @force_option
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Forecast rates, energy and cost of every cell with the simulator, also of GPUs that are not here.",
+)
 @json_option
 @warehouse_option
 def plan(
-    sweep_file: Path, site_file: Path | None, cluster: str | None, force: bool, as_json: bool, warehouse: str
+    sweep_file: Path,
+    site_file: Path | None,
+    cluster: str | None,
+    force: bool,
+    simulate: bool,
+    as_json: bool,
+    warehouse: str,
 ) -> None:
     """Show what a sweep file asks for: cells, placement, what is excluded and why, time, energy and cost.
 
     Nothing is started. Trials that the warehouse has already are counted and not planned again.
     """
     work = load_work(sweep_file, site_file, Warehouse.at(warehouse), _nodes(cluster), force=force)
+    record = _record(work) if as_json else {}
+    lines = [] if as_json else _lines(work)
+    if simulate:
+        found = _forecast(work)
+        record["forecast"] = forecast_record(found, work.site)
+        lines += forecast_lines(found, work.site)
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_record(work)), indent=1) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
         return
-    print("\n".join(_lines(work)))
+    print("\n".join(lines))
+
+
+def _forecast(work: SweepWork) -> SweepForecast:
+    groups = [*work.groups, *(group for group, _ in work.homeless)]
+    return forecast(groups, work.expansion.facts, work.expansion.tables, work.site)
 
 
 def _nodes(cluster: str | None) -> list[Any]:
-    from joulemark.orchestrator.inventory import this_machine
-
     if cluster is None:
         return [this_machine()]
     from joulemark.orchestrator import ray_environment
@@ -64,7 +90,7 @@ def _lines(work: SweepWork) -> list[str]:
     left = sum(len(g.trials) for g in work.groups)
     out = [
         f"{work.sweep.name}: {len(work.expansion.cells)} cells, {measure.starts} starts with {measure.repeats} repeats "
-        f"each: {work.wanted} trials, of which {len(work.have.valid)} are done; "
+        f"each{_on_nodes(measure.nodes)}: {work.wanted} trials, of which {work.had} are done; "
         f"to run: {left} in {len(work.groups)} engine starts",
         "",
     ]
@@ -87,10 +113,8 @@ def _omissions(work: SweepWork) -> list[str]:
 
 
 def _group(group: Group, work: SweepWork) -> list[str]:
-    from joulemark.orchestrator.inventory import suits
-
-    places = [n.node for n in work.nodes if suits(group.deployment, n)]
-    where = places[0] if len(places) == 1 else f"one of {', '.join(places)}"
+    suited = [n.node for n in work.nodes if suits(group.deployment, n)]
+    where = _in_words([n for n in suited if group.nodes is None or n in group.nodes])
     deployment = group.deployment
     head = (
         f"  {deployment.model.name} {deployment.quantization} on {deployment.engine.name} "
@@ -99,6 +123,17 @@ def _group(group: Group, work: SweepWork) -> list[str]:
     cells = {t.cell.cell_id: t.cell for t in group.trials}
     counts = {c: sum(t.cell.cell_id == c for t in group.trials) for c in cells}
     return [head, *(f"    {label(cell)}  {counts[c]} x  cell {c}" for c, cell in cells.items())]
+
+
+def _on_nodes(asked: int | None) -> str:
+    return "" if asked == 1 else f" on {asked or 'all'} nodes"
+
+
+def _in_words(places: list[str]) -> str:
+    if len(places) == 1:
+        return places[0]
+    more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
+    return f"one of {', '.join(places[:NAMED])}{more}"
 
 
 def _estimate(work: SweepWork) -> list[str]:
@@ -110,7 +145,8 @@ def _estimate(work: SweepWork) -> list[str]:
             f"{e.electricity:.3g} {work.site.currency} of electricity at PUE {work.site.pue:g}"
         )
     source = "default prices" if work.site.are_defaults else f"prices of {work.site.name}"
-    return ["", f"time: about {duration(e.wall_s)} on {len(work.nodes)} node(s), {e.basis}", f"{energy} ({source})"]
+    time = f"time: about {duration(e.wall_s)} on {len(work.nodes)} node(s), {e.basis}"
+    return ["", f"{time}; begun now, it would end {at(e.wall_s)}", f"{energy} ({source})"]
 
 
 def _omission(omission: Omission) -> dict[str, Any]:
@@ -122,11 +158,14 @@ def _record(work: SweepWork) -> dict[str, Any]:
     return {
         "sweep": work.sweep.name,
         "wanted": work.wanted,
-        "done": len(work.have.valid),
+        "done": work.had,
         "groups": [
             {
                 "deployment": g.deployment.deployment_id,
                 "start": g.start,
+                "nodes": sorted(
+                    n.node for n in work.nodes if suits(g.deployment, n) and (g.nodes is None or n.node in g.nodes)
+                ),
                 "trials": [{"cell": t.cell.cell_id, "repeat": t.repeat, "label": label(t.cell)} for t in g.trials],
             }
             for g in work.groups
@@ -137,6 +176,7 @@ def _record(work: SweepWork) -> dict[str, Any]:
         "warnings": list(work.expansion.warnings),
         "estimate": {
             "wall_s": e.wall_s,
+            "ends_at": ends_at(e.wall_s).isoformat(timespec="seconds"),
             "node_hours": e.node_hours,
             "energy_kwh": e.energy_kwh,
             "electricity": e.electricity,

@@ -20,6 +20,7 @@ from joulemark.warehouse.errors import ClusterError
 from joulemark.warehouse.store.location import Warehouse
 
 if TYPE_CHECKING:
+    from joulemark.orchestrator.ray_lease import SweepLease
     from joulemark.orchestrator.run_sweep import RunResult
     from joulemark.orchestrator.sweep_work import SweepWork
 
@@ -32,8 +33,18 @@ INTERRUPTED = 130
 @site_option
 @cluster_option
 @force_option
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a node that is gone, and for a warehouse that does not answer.",
+)
 @warehouse_option
-def run(sweep_file: Path, site_file: Path | None, cluster: str | None, force: bool, warehouse: str) -> None:
+def run(
+    sweep_file: Path, site_file: Path | None, cluster: str | None, force: bool, patience: float, warehouse: str
+) -> None:
     """Run a sweep: start engines, measure every trial, show the leaderboard.
 
     The same command again goes on where it stopped: valid trials are not repeated. Ctrl-C once finishes the running
@@ -56,10 +67,41 @@ def run(sweep_file: Path, site_file: Path | None, cluster: str | None, force: bo
     from joulemark.orchestrator.run_sweep import run_sweep
 
     with ray_session.session(cluster):
+        lease = _lease(sweep_file, place) if cluster is not None else None
+        other = lease.take() if lease is not None else None
+        if lease is not None and other is not None:
+            _follow(lease, other, place)
+            return
         work = load_work(sweep_file, site_file, place, ray_session.nodes(), force=force)
         _tell_beforehand(work)
-        result = run_sweep(work, place)
+        held = lease.held if lease is not None else None
+        result = run_sweep(work, place, ray_session.nodes, lease=held, patience_s=patience)
     _end(result, place)
+
+
+def _lease(sweep_file: Path, place: Warehouse) -> SweepLease:
+    from joulemark.orchestrator.ray_lease import SweepLease
+    from joulemark.orchestrator.run_sweep import who
+    from joulemark.warehouse.store.whose import ensure_id
+    from joulemark.workloads.sweep import load_sweep
+
+    sweep = load_sweep(sweep_file).name
+    return SweepLease(sweep, ensure_id(place), who(sweep))
+
+
+def _follow(lease: SweepLease, other: str, place: Warehouse) -> None:
+    """Show what the other driver does, and end as it ends."""
+    from joulemark.orchestrator.follow import follow
+
+    _tell(f"{other} runs it already; following that one (Ctrl-C ends only this)")
+    end = follow(lease.follow(), place, lease.sweep, _tell)
+    if end is None:
+        _tell("that driver is gone; the same command goes on where it stopped")
+        sys.exit(SOME_FAILED)
+    _show(place, lease.sweep)
+    if end.had + end.valid < end.wanted:
+        _tell(f'{end.wanted - end.had - end.valid} trials are missing; see: joulemark sql "from failures"')
+        sys.exit(SOME_FAILED)
 
 
 def _tell_beforehand(work: SweepWork) -> None:

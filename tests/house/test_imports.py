@@ -23,7 +23,7 @@ ALLOWED = {
 """What each package may import of ours; all may ask ``joulemark`` for its version."""
 
 HOMES = {
-    "ray": ("orchestrator/ray_session.py", "orchestrator/ray_agents.py"),
+    "ray": tuple(f"orchestrator/ray_{what}.py" for what in ("agents", "calls", "doctor", "lease", "session")),
     "pynvml": ("agents/meters/nvml/api.py",),
     "duckdb": ("warehouse/",),
     "xllamacpp": ("agents/engines/llamacpp_server.py",),

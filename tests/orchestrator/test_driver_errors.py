@@ -7,14 +7,16 @@ import threading
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from joulemark.orchestrator import have
 from joulemark.orchestrator.driver import Driver
 from joulemark.orchestrator.inventory import Node
+from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.plan import groups
 from joulemark.orchestrator.progress import Progress
-from joulemark.orchestrator.ray_agents import user_error
+from joulemark.orchestrator.ray_calls import user_error
+from joulemark.orchestrator.schedule import Schedule
 from joulemark.orchestrator.terminal import Terminal
-from joulemark.warehouse.build import build
+from joulemark.orchestrator.verdicts import known
+from joulemark.warehouse.build import judge
 from joulemark.warehouse.errors import ClusterError, DiskFull, EngineError, MissingTool
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, WindowPolicy, Workload
@@ -27,19 +29,21 @@ def cells(*concurrencies):
     return [Cell(deployment, Workload(10, 5, c), WindowPolicy(1.0, 2.0)) for c in concurrencies]
 
 
-def driver(warehouse, told, valid=()):
+def driver(warehouse, told, valid=(), left=()):
     return Driver(
         warehouse=warehouse,
         sweep=None,
-        nodes=[],
+        living=list,
         config=lambda _: None,
-        suits=lambda *_: True,
-        commit=lambda _: (),
+        commit=lambda _: known(()),
         attempts={},
-        progress=Progress("sweep", 4, 0, 1.0),
+        progress=Progress("sweep", 4, 0),
         tell=told.append,
         taken=lambda _: False,
-        valid_now=lambda: valid,
+        valid_now=lambda: dict.fromkeys(valid, frozenset({"n"})),
+        schedule=Schedule.of(left, lambda _: 1.0),
+        lanes=Lanes({}),
+        clock=None,
     )
 
 
@@ -56,7 +60,7 @@ def test_an_error_of_the_agent_reaches_the_user_as_it_was_said(wrap):
     assert "/x/y" in str(full)
     other = user_error("n", wrap(in_actor(PermissionError(errno.EACCES, "Permission denied", "/x/y"))))
     assert isinstance(other, ClusterError)
-    assert str(other) == "/x/y on n: Permission denied"
+    assert str(other) == "n: /x/y: Permission denied"
 
 
 def test_a_fault_of_ours_is_no_user_error():
@@ -80,12 +84,13 @@ def test_an_engine_error_keeps_all_its_parts_on_its_way():
 def test_after_waiting_for_another_sweep_its_valid_trials_are_not_measured_again(tmp_path):
     first, second = groups(cells(1, 2), 2, 2, ())
     done = {t.key for t in first.trials} | {second.trials[0].key}
-    told = []
-    waiting = driver(Warehouse.at(tmp_path), told, valid=done)
-    waiting._left = [second]
-    next_group = waiting._without_valid(first, Node("n", "", 0, None))
+    waiting = driver(Warehouse.at(tmp_path), [], done, [first, second])
+    waiting.drop_valid()
+    node = Node("n", "", 0, None)
+    next_group = waiting.work.take(node, threading.Event())
     assert [t.key for t in next_group.trials] == [t.key for t in second.trials[1:]]
-    assert waiting._left == []
+    waiting.work.done(node, next_group)
+    assert waiting.work.take(node, threading.Event()) is None
     assert waiting.progress.had == len(done)
 
 
@@ -106,9 +111,9 @@ def test_figures_that_cannot_be_written_say_nothing_about_the_trial(tmp_path, mo
     def no_space(*_, **__):
         raise DiskFull("no space left")
 
-    monkeypatch.setattr(build, "build", no_space)
+    monkeypatch.setattr(judge, "build", no_space)
     with pytest.raises(DiskFull):
-        have.verdict(Warehouse.at(tmp_path), "c-d-s0r0a0")
+        judge.built_reasons(Warehouse.at(tmp_path), "c-d-s0r0a0")
 
 
 class DeadTerminal:
@@ -126,7 +131,7 @@ class DeadTerminal:
 def test_a_dead_terminal_ends_no_sweep(monkeypatch):
     before = threading.active_count()
     monkeypatch.setattr(sys, "stderr", DeadTerminal())
-    with Terminal(Progress("sweep", 1, 0, 1.0).snapshot) as terminal:
+    with Terminal(Progress("sweep", 1, 0).snapshot) as terminal:
         terminal.tell("stopping now")
         terminal.tell("one more line")
     assert threading.active_count() <= before + 1

@@ -1,6 +1,7 @@
 """Attempts, retries by failure class, and a manifest for every attempt, without Ray or an engine."""
 
 import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -10,6 +11,8 @@ from joulemark.orchestrator.node_runner import OF_THE_CELL, NodeRunner
 from joulemark.orchestrator.plan import groups
 from joulemark.orchestrator.progress import Progress
 from joulemark.orchestrator.retries import ATTEMPTS, WORTH_A_RETRY, again
+from joulemark.orchestrator.verdicts import known
+from joulemark.warehouse.errors import DiskFull, NodeLost
 from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
 from joulemark.workloads.cell import Cell, Deployment, EngineRef, Length, ModelRef, Parallel, WindowPolicy, Workload
@@ -55,7 +58,7 @@ class FakeAgent:
             return TrialResult("done", (), part, 1, 2)
         return TrialResult("failed", (), part, 1, 2, failure_class=word, error=f"it was {word}")
 
-    def stop_engine(self):
+    def stop_engine(self, lane):
         self.running = False
         self.calls.append("stop")
 
@@ -66,11 +69,11 @@ def run(agent, verdicts=((),), concurrencies=(1, 2), repeats=1, stopping=None, a
     def commit(manifest):
         manifests.append(manifest)
         if manifest.outcome == "failed":
-            return ()
-        return said.pop(0) if len(said) > 1 else said[0]
+            return known(())
+        return known(said.pop(0) if len(said) > 1 else said[0])
 
     wanted = groups(cells(*concurrencies), repeats, 1, ())
-    progress = Progress("sweep", wanted=len(concurrencies) * repeats, had=0, expected_trial_s=1.0)
+    progress = Progress("sweep", wanted=len(concurrencies) * repeats, had=0)
     facts = SweepFacts("sweep", repeats, 1, {"m": None})
     stopping = stopping or threading.Event()
     runner = NodeRunner(
@@ -113,8 +116,10 @@ def test_the_files_of_a_workload_go_with_its_trials_and_no_others():
     deployment = cells(1)[0].deployment
     wanted = groups([Cell(deployment, w, WindowPolicy(1.0, 2.0)) for w in (own, Workload(10, 5, 1))], 1, 1, ())
     facts = SweepFacts("sweep", 1, 1, {"m": None}, Tables(files))
-    progress = Progress("sweep", wanted=2, had=0, expected_trial_s=1.0)
-    NodeRunner(Keeper(), NODE, facts, lambda _: (), {}, progress, [].append, threading.Event()).run(wanted[0], ())
+    progress = Progress("sweep", wanted=2, had=0)
+    NodeRunner(Keeper(), NODE, facts, lambda _: known(()), {}, progress, [].append, threading.Event()).run(
+        wanted[0], ()
+    )
     assert [dict(order.tables.files) for order in sent] == [{digest_of(b"n\n5\n"): b"n\n5\n"}, {}]
 
 
@@ -188,8 +193,48 @@ def test_invalid_power_is_tried_again_and_a_wrong_configuration_is_not():
     assert not again(None, ("sample_gap", "config_mismatch"), 1)
 
 
+def test_a_verdict_that_takes_its_time_holds_up_nothing_but_the_end():
+    agent, asked = FakeAgent(), []
+
+    def commit(manifest):
+        asked.append((manifest, Future()))
+        if len(asked) == 2:
+            # The second trial has run before anything was said of the first.
+            asked[0][1].set_result(("sample_gap",))
+        if len(asked) == 3:
+            asked[1][1].set_result(())
+            asked[2][1].set_result(())
+        return asked[-1][1]
+
+    (group,) = groups(cells(1, 2), 1, 1, ())
+    progress = Progress("sweep", wanted=2, had=0)
+    facts = SweepFacts("sweep", 1, 1, {"m": None})
+    runner = NodeRunner(agent, NODE, facts, commit, {}, progress, [].append, threading.Event())
+    runner.run(group, ())
+    first, second = (t.cell.cell_id for t in group.trials)
+    assert [(m.cell, m.attempt) for m, _ in asked] == [(first, 0), (second, 0), (first, 1)]
+    assert agent.calls.count("start") == 1, "it is tried again after the others, on the same engine"
+    assert (progress.valid, progress.invalid) == (2, 1)
+    assert runner.settled == {t.key for t in group.trials}
+
+
+def test_a_verdict_that_cannot_be_had_ends_the_node():
+    def commit(_):
+        verdict = Future()
+        verdict.set_exception(DiskFull("no space left"))
+        return verdict
+
+    agent = FakeAgent()
+    (group,) = groups(cells(1), 1, 1, ())
+    facts, progress = SweepFacts("sweep", 1, 1, {"m": None}), Progress("sweep", wanted=1, had=0)
+    runner = NodeRunner(agent, NODE, facts, commit, {}, progress, [].append, threading.Event())
+    with pytest.raises(DiskFull):
+        runner.run(group, ())
+    assert not agent.running
+
+
 def test_attempt_numbers_go_on_where_an_earlier_run_stopped():
-    key = (cells(1)[0].cell_id, 0, 0)
+    key = (cells(1)[0].cell_id, 0, 0), "n"
     manifests, _, _ = run(FakeAgent(), concurrencies=(1,), attempts={key: 4})
     assert [m.attempt for m in manifests] == [4]
     assert manifests[0].trial.endswith("s0r0a4")
@@ -249,6 +294,70 @@ def test_the_engine_is_stopped_when_the_agent_is_lost():
     with pytest.raises(RuntimeError):
         run(agent)
     assert agent.calls[-1] == "stop"
+
+
+def lost_runner(agent, losses=None, concurrencies=(1, 2)):
+    manifests, told = [], []
+    runner = NodeRunner(
+        agent,
+        NODE,
+        SweepFacts("sweep", 1, 1, {"m": None}),
+        lambda m: known(manifests.append(m) or ()),
+        {},
+        Progress("sweep", wanted=len(concurrencies), had=0),
+        told.append,
+        threading.Event(),
+        losses={} if losses is None else losses,
+    )
+    (group,) = groups(cells(*concurrencies), 1, 1, ())
+    with pytest.raises(NodeLost):
+        runner.run(group, ())
+    return runner, group, manifests, told
+
+
+def test_a_trial_whose_node_is_lost_says_so_and_is_left_to_another_node():
+    agent = FakeAgent()
+    real = agent.run_trial
+
+    def second_is_lost(order):
+        if len([c for c in agent.calls if c not in ("start", "stop")]) == 1:
+            raise NodeLost("n is gone")
+        return real(order)
+
+    agent.run_trial = second_is_lost
+    runner, group, manifests, _ = lost_runner(agent)
+    assert [(m.outcome, m.failure_class) for m in manifests] == [("done", None), ("failed", "node_lost")]
+    assert manifests[1].error == "n is gone"
+    assert manifests[1].traces == ()
+    assert manifests[1].started_us <= manifests[1].ended_us
+    assert runner.settled == {group.trials[0].key}
+    assert "stop" not in agent.calls, "there is nobody to tell"
+
+
+def test_a_node_that_is_lost_while_the_engine_starts_counts_against_the_first_trial():
+    agent = FakeAgent()
+
+    def lost(order):
+        raise NodeLost("n is gone")
+
+    agent.start_engine = lost
+    losses = {}
+    runner, group, manifests, _ = lost_runner(agent, losses)
+    assert [m.cell for m in manifests] == [group.trials[0].cell.cell_id]
+    assert losses == {group.trials[0].key: 1}
+    assert runner.settled == set()
+
+
+def test_a_trial_that_loses_one_node_after_the_other_is_not_tried_for_ever():
+    agent, losses = FakeAgent(), {}
+
+    def lost(order):
+        raise NodeLost("n is gone")
+
+    agent.run_trial = lost
+    ends = [lost_runner(agent, losses, (1,)) for _ in range(ATTEMPTS)]
+    assert [len(runner.settled) for runner, *_ in ends] == [0] * (ATTEMPTS - 1) + [1]
+    assert f"lost {ATTEMPTS} times" in ends[-1][3][-1]
 
 
 def test_reasons_worth_a_retry_are_known_reasons():

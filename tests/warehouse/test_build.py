@@ -240,6 +240,13 @@ def test_the_second_commit_of_a_trial_is_not_counted(warehouse):
         assert connection.sql("from manifests where duplicate_of is not null").num_rows == 1
 
 
+def test_to_commit_the_same_once_more_is_no_duplicate(tmp_path):
+    empty = Warehouse.at(tmp_path / "empty")
+    one = manifest(Spec(), 7)
+    assert [commit(empty, one) for _ in range(3)] == [True] * 3
+    assert len(empty.list("trials")) == 1
+
+
 def test_a_trial_without_requests_is_there_and_invalid(warehouse):
     truth = add_trial(warehouse, Spec(quantization="f16"), 9)
     os.unlink(warehouse.path(f"requests/{truth.trial}.parquet"))

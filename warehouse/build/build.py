@@ -87,7 +87,7 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
     wanted = [t for t in snapshot.trials if only is None or t in only]
     snapshot = without(snapshot, renewed_trials(snapshot, set(wanted)))
     reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
-    clocks = Clocks.read(warehouse, snapshot.files["clocks"])
+    clocks = Clocks(warehouse, snapshot.files["clocks"])
     groups = (ENERGY, FIGURES, SHARES, PHASES)
     energies, figures, shares, phases = (_missing(snapshot, group, wanted) for group in groups)
     updates = MeterUpdates.read(warehouse, snapshot.files["nodes"] if energies else ())

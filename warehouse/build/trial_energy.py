@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from joulemark.warehouse.build.clocks import Clocks
+from joulemark.warehouse.build.clocks import Clocks, well_known
 from joulemark.warehouse.build.energy import Estimate, counter_energy, power_integral
 from joulemark.warehouse.build.gain import SensorBound, sensor_bound
 from joulemark.warehouse.build.meter_updates import MeterUpdates
@@ -17,7 +17,17 @@ INTERVALS = ("window", "cold_idle", "loaded_idle")
 DISAGREEMENT = 0.05
 LOOSE = 0.005
 """A counter this uncertain, as a share of its energy, gives way to an integral that is known better."""
-NOT_MEASURED = frozenset({"modelled", "simulated"})
+SIMULATED = "simulated"
+NOT_MEASURED = frozenset({"modelled", SIMULATED})
+SHARED = "node_shared"
+OF_THE_DEVICE = frozenset({"gpu_board", "gpu_memory"})
+"""Scopes that hold nothing but the trial's own devices, whatever else runs on the node."""
+FIGURES = frozenset(
+    {
+        *("energy_j", "uncertainty_j", "edge_j", "transient_j", "clock_j", "disagreement", "peak_w"),
+        *("p50_w", "p90_w", "p99_w", "burst_share"),
+    }
+)
 NO_METER = "none"
 """Meter of a row that says that there is none."""
 
@@ -26,7 +36,6 @@ Row = dict[str, Any]
 
 def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Clocks, updates: MeterUpdates) -> list[Row]:
     """Return one row per node part, interval, meter, device, scope and method."""
-    nodes = tuple(p.node for p in manifest.nodes)
     rows: list[Row] = []
     for part in manifest.nodes:
         for name in INTERVALS:
@@ -41,14 +50,37 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
                 "end_at": interval.end_us,
             }
             found = reader.read(part.node, interval.start_us, interval.end_us)
-            used = [s for s in found if not s.scope.startswith("gpu_") or s.device in part.devices]
-            clock_us = clocks.uncertainty_us(part.node, nodes, interval.start_us)
+            kind = _of_a_kind(found, manifest)
+            used = [s for s in kind if not s.scope.startswith("gpu_") or s.device in part.devices]
+            # Idle power is measured on each node for itself, at times of its own.
+            starts = _starts(manifest, name) if name == "window" else {part.node: interval.start_us}
+            clock_us = clocks.uncertainty_us(part.node, starts)
             for series in used:
                 update_us = updates.energy_us(part.node, series.meter, series.scope, interval.start_us)
-                found_rows = series_rows(series, interval, clock_us, update_us, check=name == "window")
-                rows += [head | row for row in found_rows]
+                own = series_rows(series, interval, clock_us, update_us, check=name == "window")
+                shared = SHARED in manifest.reasons and series.scope not in OF_THE_DEVICE
+                rows += [head | (_without_figures(row) if shared else row) for row in own]
             rows += [head | row for row in _missing_rows(part, used, simulated=manifest.simulated)]
     return rows
+
+
+def _of_a_kind(found: list[Series], manifest: TrialManifest) -> list[Series]:
+    """Return the readings that can be of a trial: never simulated ones of a real trial, nor real ones beside these."""
+    simulated = [s for s in found if s.fidelity == SIMULATED]
+    if manifest.simulated and simulated:
+        return simulated
+    return [s for s in found if s.fidelity != SIMULATED]
+
+
+def _without_figures(row: Row) -> Row:
+    """Return the row of a meter that several engines' work is in: none of it can be told apart as this trial's."""
+    return {k: None if k in FIGURES else v for k, v in row.items()} | {"reasons": [*row["reasons"], SHARED]}
+
+
+def _starts(manifest: TrialManifest, name: str) -> dict[str, int]:
+    """Return when an interval begins on each node that has it."""
+    intervals = {p.node: getattr(p, name) for p in manifest.nodes}
+    return {node: interval.start_us for node, interval in intervals.items() if interval is not None}
 
 
 def series_rows(
@@ -71,7 +103,7 @@ def series_rows(
     measured = series.fidelity not in NOT_MEASURED
     if check and measured and apart is not None and abs(apart) > DISAGREEMENT:
         reasons += ("counter_disagrees",)
-    if check and clock_us is None:
+    if check and not well_known(clock_us):
         reasons += ("clock_uncertain",)
     chosen = choice(estimates, measured=measured)
     bound = sensor_bound(series.scope, series.fidelity)
@@ -111,7 +143,7 @@ def _missing_rows(part: NodePart, used: list[Series], *, simulated: bool) -> Ite
     if on_cpu and seen:
         return
     others = {s.fidelity for s in seen}
-    fidelity = "simulated" if simulated else (min(others) if others else "counter")
+    fidelity = SIMULATED if simulated else (min(others) if others else "counter")
     reason = "device_missing" if seen else "no_power"
     estimate = Estimate(None, None, 0.0, 0, None, (reason,))
     for device in sorted(set(part.devices) - {s.device for s in seen}):

@@ -12,7 +12,7 @@ import pyarrow.dataset as pads
 
 from joulemark.warehouse.query.groups import FIGURES, GROUPS
 from joulemark.warehouse.query.snapshot import Snapshot
-from joulemark.warehouse.query.tables import sites_table, slos_table
+from joulemark.warehouse.query.tables import MANIFESTS, SLOS, sites_table, slos_table
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.reasons import BOUNDARY_REASONS, FIDELITIES
 from joulemark.warehouse.store.layout import dataset_folder
@@ -65,8 +65,7 @@ def define(
     for dataset in DATASETS.values():
         relation = _relation(connection, snapshot, dataset.name, dataset.arrow) + present.get(dataset.name, "")
         connection.execute(f"CREATE VIEW {dataset.name} AS {relation}")
-    connection.execute(f"CREATE MACRO boundary_reasons() AS {_words(sorted(BOUNDARY_REASONS))}")
-    connection.execute(f"CREATE MACRO fidelities() AS {_words(FIDELITIES)}")
+    _vocabularies(connection)
     for name in ORDER:
         if name in stored and snapshot.files[name]:
             relation = _relation(connection, snapshot, name, None) + present.get(name, "")
@@ -75,6 +74,15 @@ def define(
             connection.execute(view_text(name).replace("CREATE VIEW", "CREATE TABLE", 1))
         else:
             connection.execute(view_text(name))
+
+
+def define_empty(connection: duckdb.DuckDBPyConnection, *, last: str) -> None:
+    """Define the datasets as tables without rows, and the views over them up to the one called ``last``."""
+    for name, schema in {"manifests": MANIFESTS, "slos": SLOS, **{d: DATASETS[d].arrow for d in DATASETS}}.items():
+        _table(connection, name, schema.empty_table(), copy=True)
+    _vocabularies(connection)
+    for name in ORDER[: ORDER.index(last) + 1]:
+        connection.execute(view_text(name))
 
 
 def lock(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
@@ -107,6 +115,11 @@ def _configure(connection: duckdb.DuckDBPyConnection, threads: int | None, memor
         ("max_temp_directory_size", f"'{SPILL * (memory_bytes >> 20)}MiB'"),
     ):
         connection.execute(f"SET {name} = {value}")
+
+
+def _vocabularies(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(f"CREATE MACRO boundary_reasons() AS {_words(sorted(BOUNDARY_REASONS))}")
+    connection.execute(f"CREATE MACRO fidelities() AS {_words(FIDELITIES)}")
 
 
 def _words(words: list[str] | dict[str, str]) -> str:

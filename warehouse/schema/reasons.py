@@ -78,11 +78,12 @@ REASONS: dict[str, str] = {
     "mig_shared": "the device is a MIG slice: its power is that of the whole board",
     "no_power": "no meter gave a reading for the trial's devices",
     "node_not_filled": "idle devices are in the number (only for boundaries beyond the device)",
+    "node_shared": "other engines ran on the node at the same time: only figures of the device are this trial's",
     "client_on_node": "the load client's energy is in the number (only for boundaries beyond the device)",
 }
 """Reason -> meaning. An empty list of reasons is what `valid` means."""
 
-BOUNDARY_REASONS = frozenset({"node_not_filled", "client_on_node"})
+BOUNDARY_REASONS = frozenset({"node_not_filled", "node_shared", "client_on_node"})
 """Reasons that only speak against boundaries wider than the device."""
 
 GRADES: dict[str, str] = {

@@ -69,8 +69,12 @@ class Warehouse:
         return f"{self.root}/{name}"
 
     def exists(self, name: str = "") -> bool:
-        """Return whether ``name`` (default: the warehouse itself) is there."""
-        info = self.filesystem.get_file_info(self.path(name).rstrip("/"))
+        """Return whether ``name`` (default: the warehouse itself) is there. Raises WarehouseError."""
+        path = self.path(name).rstrip("/")
+        try:
+            info = self.filesystem.get_file_info(path)
+        except OSError as error:
+            raise WarehouseError(f"{path}: {error}") from error
         return bool(info.type != fs.FileType.NotFound)
 
     def entries(self, folder: str, suffix: str = "") -> list[Entry]:

@@ -17,9 +17,13 @@ from joulemark.warehouse.store.location import Warehouse
 def commit(warehouse: Warehouse, manifest: TrialManifest) -> bool:
     """Write the manifest, which makes the trial exist; return False where someone else was first.
 
-    The later one is kept beside it, marked as a duplicate, and never counted.
+    The later one is kept beside it, marked as a duplicate, and never counted. To commit the same once more, where it
+    is not known whether that was done, changes nothing.
     """
-    if warehouse.create(manifest_file(manifest.trial), encode(manifest)):
+    content = encode(manifest)
+    if warehouse.create(manifest_file(manifest.trial), content):
+        return True
+    if warehouse.read(manifest_file(manifest.trial)) == content:
         return True
     name = f"{manifest.trial}-dup{uuid.uuid4().hex[:8]}"
     duplicate = replace(manifest, trial=name, duplicate_of=manifest.trial)

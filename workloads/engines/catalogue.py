@@ -6,11 +6,13 @@ from typing import Protocol
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Cell, Deployment
+from joulemark.workloads.engines import simulated
 from joulemark.workloads.engines.adapter import Engine
 from joulemark.workloads.engines.common import common_refusal
 from joulemark.workloads.engines.endpoint import UNDECLARED, Endpoint
 from joulemark.workloads.engines.llamacpp import LlamaCpp
 from joulemark.workloads.engines.sglang import Sglang
+from joulemark.workloads.engines.simulated import Simulated
 from joulemark.workloads.engines.vllm import Vllm
 from joulemark.workloads.nearest import suggestion
 from joulemark.workloads.precision import QUANTIZATIONS
@@ -32,8 +34,16 @@ class KnownEngine(Engine, Protocol):
         """Return why the engine cannot be asked for ``deployment``, or None."""
 
 
-_ENGINES: dict[str, KnownEngine] = {engine.name: engine for engine in (LlamaCpp(), Vllm(), Sglang(), Endpoint())}
-_VERSIONS = {"llamacpp": "2026.10.11549", "vllm": "0.33.0", "sglang": "0.5.23", "endpoint": UNDECLARED}
+_ENGINES: dict[str, KnownEngine] = {
+    engine.name: engine for engine in (LlamaCpp(), Vllm(), Sglang(), Endpoint(), Simulated())
+}
+_VERSIONS = {
+    "llamacpp": "2026.10.11549",
+    "vllm": "0.33.0",
+    "sglang": "0.5.23",
+    "endpoint": UNDECLARED,
+    "simulated": simulated.VERSION,
+}
 _CPU_VERSIONS = {"vllm": "0.32.0", "sglang": "0.5.23"}
 
 ENGINE_NAMES = tuple(_ENGINES)

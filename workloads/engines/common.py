@@ -43,17 +43,18 @@ COMMON: dict[str, CommonOption] = {
             "vllm": ("max-num-batched-tokens",),
             "sglang": ("chunked-prefill-size", "max-prefill-tokens"),
             "llamacpp": ("n_batch",),
+            "simulated": (),
         },
     ),
     "max_running_requests": CommonOption(
         "number",
         "most requests that are worked on at the same time",
-        {"vllm": ("max-num-seqs",), "sglang": ("max-running-requests",)},
+        {"vllm": ("max-num-seqs",), "sglang": ("max-running-requests",), "simulated": ()},
     ),
     "memory_fraction": CommonOption(
         "fraction",
         "share of the accelerator's memory: in vLLM of all that it uses, in SGLang of weights and KV cache",
-        {"vllm": ("gpu-memory-utilization",), "sglang": ("mem-fraction-static",)},
+        {"vllm": ("gpu-memory-utilization",), "sglang": ("mem-fraction-static",), "simulated": ()},
     ),
     "cuda_graphs": CommonOption(
         "flag",

@@ -109,6 +109,8 @@ class Measure:
     """How cells are measured; durations in seconds.
 
     ``phases`` is ``together`` or ``isolate``: then each cell has companions of prompts alone and of long answers.
+    ``nodes`` is on how many nodes each cell is measured, None for all that can; ``isolation`` is ``node`` (one engine
+    on a node at a time) or ``gpu`` (several, each on GPUs of its own).
     """
 
     repeats: int = 3
@@ -117,6 +119,7 @@ class Measure:
     warmup_s: float = 30.0
     window_s: float = 120.0
     isolation: str = "node"
+    nodes: int | None = 1
     phases: str = "together"
 
 

@@ -16,6 +16,8 @@ from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
 KEYS = ("schema", "name", "matrix", "exclude", "include", "workload", "measure", "slo", "engines")
 PHASES = ("together", "isolate")
+ISOLATIONS = ("node", "gpu")
+ALL_NODES = "all"
 SLO_KEYS = tuple(
     f"{what}_{part}" for what in ("ttft", "tpot", "itl", "e2e") for part in ("mean", "p50", "p90", "p95", "p99")
 )
@@ -85,7 +87,7 @@ def _check_workload(workload: WorkloadAsk, axes: tuple[Axis, ...], top: Item) ->
 
 
 def _measure(item: Item) -> Measure:
-    known = ("repeats", "starts", "order", "warmup", "window", "isolation", "phases")
+    known = ("repeats", "starts", "order", "warmup", "window", "isolation", "nodes", "phases")
     fields = item.fields(known, "measure")
     defaults = Measure()
     window_s = fields["window"].duration_s("window") if "window" in fields else defaults.window_s
@@ -97,9 +99,15 @@ def _measure(item: Item) -> Measure:
         order=_only(fields, "order", defaults.order),
         warmup_s=fields["warmup"].duration_s("warmup") if "warmup" in fields else defaults.warmup_s,
         window_s=window_s,
-        isolation=_only(fields, "isolation", defaults.isolation),
+        isolation=fields["isolation"].one_of(ISOLATIONS, "isolation") if "isolation" in fields else defaults.isolation,
+        nodes=_nodes(fields["nodes"]) if "nodes" in fields else defaults.nodes,
         phases=fields["phases"].one_of(PHASES, "way to measure phases") if "phases" in fields else defaults.phases,
     )
+
+
+def _nodes(item: Item) -> int | None:
+    """Return on how many nodes each cell is measured; None for all."""
+    return None if item.value == ALL_NODES else item.whole("nodes ('all', or how many)", least=1)
 
 
 def _only(fields: Mapping[str, Item], key: str, there: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 from joulemark.workloads.traffic.arrivals import Schedule, schedule
 from joulemark.workloads.traffic.draws import Seeds
 from joulemark.workloads.traffic.lengths import DrawnLengths, Lengths, MixedLengths, TraceLengths, Whole
@@ -12,6 +15,10 @@ from joulemark.workloads.traffic.text import ExactText, TextPrompts, load_tokeni
 from joulemark.workloads.traffic.trace import Rows, read_trace, replay, trace_lengths
 from joulemark.workloads.traffic.traffic import Source, Traffic
 from joulemark.workloads.workload import Arrivals, Conversation, Length, Trace, Workload
+
+CHARACTERS_PER_TOKEN = 4
+FEW_IDS = 2
+"""A vocabulary where nobody looks at the ids."""
 
 
 def make_traffic(workload: Workload, *, prompt_seed: int, vocab_size: int, tables: Tables) -> Traffic:
@@ -29,6 +36,22 @@ def make_traffic(workload: Workload, *, prompt_seed: int, vocab_size: int, table
         schedule=_schedule(arrivals, seeds, rows) if arrivals else None,
         turns=workload.conversation.turns if workload.conversation else 1,
     )
+
+
+def lengths_asked(workload: Workload, tables: Tables) -> Iterator[tuple[int, int]]:
+    """Yield prompt and answer length of one request after the other, in tokens, for as long as anyone wants them.
+
+    Prompts that are text count as so many characters a token. Raises BadInput where a file is missing or unfit.
+    """
+    source = make_traffic(workload, prompt_seed=0, vocab_size=FEW_IDS, tables=tables).source
+    for number in itertools.count():
+        if isinstance(source, RandomPrompts) and workload.conversation is None:
+            # Nothing but the lengths is wanted: prompts would take a hundred times as long.
+            yield source.lengths.of(number)
+            continue
+        request = source.request(number)
+        asked = request.input_tokens
+        yield (len(str(request.prompt)) // CHARACTERS_PER_TOKEN if asked is None else asked), request.output_tokens
 
 
 def files_of(workload: Workload) -> set[str]:

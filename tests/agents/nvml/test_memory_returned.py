@@ -72,6 +72,23 @@ def test_memory_that_does_not_come_back_is_a_failure_that_names_who_has_it(board
         memory.wait_returned(board.uuids, lambda _: None)
 
 
+def test_a_board_that_somebody_uses_is_waited_for_before_the_first_engine_too(board, monkeypatch):
+    board.pids.write_text(f"{os.getpid()}\n")
+    said = []
+
+    def report(line):
+        said.append(line)
+        board.pids.write_text("")
+
+    GpuMemory().wait_returned(board.uuids, report)
+    assert f"nobody else uses {board.uuids[0]} ({os.getpid()} (" in said[0]
+    monkeypatch.setattr(gpu_memory, "PATIENCE_S", 0.3)
+    board.pids.write_text(f"{os.getpid()}\n")
+    with pytest.raises(EngineError, match=rf"is used by others.* {os.getpid()} \(\w+.*end them") as caught:
+        GpuMemory().wait_returned(board.uuids, lambda _: None)
+    assert caught.value.failure_class == "device_busy"
+
+
 def test_the_level_is_the_least_that_was_seen(board, monkeypatch):
     monkeypatch.setattr(gpu_memory, "PATIENCE_S", 0.5)
     memory = GpuMemory()

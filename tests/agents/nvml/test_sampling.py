@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pyarrow.compute as pc
@@ -13,18 +14,18 @@ import pytest
 from nvml_double import Device, devices
 from truth import Bursts, Constant, Square
 
-from joulemark.agents import agent as agent_module
+from joulemark.agents import lane as lane_module
 from joulemark.agents.agent import NodeAgent
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.home import joulemark_home
-from joulemark.agents.orders import AgentConfig, StartOrder, TrialResult
+from joulemark.agents.orders import AgentConfig, StartOrder, TrialOrder, TrialResult
 from joulemark.agents.sampler.process import SamplerProcess
 from joulemark.agents.sampler.protocol import SamplerConfig
 from joulemark.agents.spool.segment import read_segment
 from joulemark.warehouse.build.energy import counter_energy
 from joulemark.warehouse.errors import EngineError
-from joulemark.warehouse.store.location import Warehouse
-from joulemark.workloads.cell import Deployment, EngineRef, ModelRef, Parallel, Workload
+from joulemark.warehouse.schema.trial import EngineRecord
+from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, WindowPolicy, Workload
 
 PERIOD_S = 0.03
 LOAD = Square(100.0, 400.0, 0.7)
@@ -122,6 +123,9 @@ def test_a_device_that_vanishes_leaves_null_rows_and_the_others_their_values(wor
     assert gap.num_rows == whole.num_rows
 
 
+RECORD = EngineRecord("vllm", "0.33.0", "s", (), {}, {}, 0.1, "logs/s.log")
+
+
 def deployment(limit_w=None):
     return Deployment(
         ModelRef("tiny", "generated", "tiny"),
@@ -143,12 +147,12 @@ def agent(tmp_path, environment, monkeypatch):
         process = subprocess.Popen([sys.executable, "-c", "import time;time.sleep(120)"], start_new_session=True)
         engines.append(process)
         named = SimpleNamespace(name="vllm")
-        return SimpleNamespace(process=process, engine=named, record="the engine", stop=process.kill)
+        return SimpleNamespace(process=process, engine=named, record=RECORD, stop=process.kill)
 
     def start(double, run=engine):
         environment(double)
-        monkeypatch.setattr(NodeAgent, "_prepare", lambda self, deployment: (None, ""))
-        monkeypatch.setattr(NodeAgent, "_start", run)
+        monkeypatch.setattr(lane_module.Lane, "_prepare", lambda self, deployment: (None, ""))
+        monkeypatch.setattr(lane_module.Lane, "_start", run)
         agent = NodeAgent(AgentConfig("n1", str(tmp_path / "warehouse"), sample_period_s=PERIOD_S))
         started.append(agent)
         return agent
@@ -170,14 +174,14 @@ def test_an_agent_sets_the_limit_for_its_engine_alone_and_seals_both_traces(worl
     with double.in_this_process():
         node = agent(double)
         result = node.start_engine(order("1", "2", limit_w=300))
-        assert (result.engine, result.devices) == ("the engine", double.uuids[1:3])
+        assert (result.engine, result.devices) == (RECORD, double.uuids[1:3])
         assert double.limits_mw() == (0, 300_000, 300_000, 0, 0, 0, 0, 0)
         time.sleep(1.2)
         traces = {t.dataset: t for t in node.power.seal()}
         node.stop_engine()
         assert set(double.limits_mw()) == {0, 700_000}
         assert set(traces) == {"power", "rounds", "device_state"}
-        warehouse = Warehouse.at(tmp_path / "warehouse")
+        warehouse = node.outbox.files
         states = pq.read_table(warehouse.path(traces["device_state"].path))
         limited = states.filter(pc.equal(states["power_limit_mw"], 300_000))
         assert set(limited["device"].to_pylist()) == set(double.uuids[1:3])
@@ -189,8 +193,9 @@ def test_a_trial_on_mig_instances_is_the_whole_boards_and_says_so(world, agent, 
     ran = SimpleNamespace(
         run=lambda part, seal: TrialResult("done", ("not_steady",), part, 0, 1), highest_rate_per_s=None
     )
-    wanted = SimpleNamespace(trial="t", cell=SimpleNamespace(workload=Workload(8, 8, 1)))
-    monkeypatch.setattr(agent_module, "TrialRun", lambda *_: ran)
+    cell = Cell(deployment(), Workload(8, 8, 1), WindowPolicy(1.0, 1.0))
+    wanted = TrialOrder("t", cell, 1000, 1)
+    monkeypatch.setattr(lane_module, "TrialRun", lambda *_, **__: ran)
     double = world(Device(mig=2), Device())
     node = agent(double)
     first = double.uuids[0]
@@ -227,6 +232,40 @@ def test_an_engine_that_does_not_start_leaves_no_limit(world, agent):
         result = agent(double, run=fails).start_engine(order("0", limit_w=300))
     assert result.failure_class == "out_of_memory"
     assert double.limits_mw() == (700_000,)
+
+
+def test_lanes_have_engines_and_limits_of_their_own_and_their_traces_hold_all_of_their_time(world, agent):
+    double = world(*EIGHT)
+    with double.in_this_process():
+        node = agent(double)
+        for lane, devices in enumerate((("0", "1"), ("2", "3"))):
+            started = node.start_engine(replace(order(*devices, limit_w=300 + 100 * lane), lane=lane, shared=True))
+            assert started.devices == double.uuids[2 * lane : 2 * lane + 2]
+        assert double.limits_mw()[:5] == (300_000, 300_000, 400_000, 400_000, 0)
+        assert len(node.power.sampler.pids) == 2
+        since_us = node.clock.now_us()
+        first = [t for t in node.power.seal(since_us) if t.dataset == "power"]
+        second = [t for t in node.power.seal(since_us) if t.dataset == "power"]
+        assert {t.path for t in first} < {t.path for t in second}, "what was sealed for another lane is this one's too"
+        assert [lane.doing for lane in node.progress().lanes] == ["measuring idle power of vllm"] * 2
+        node.stop_engine(0)
+        assert double.limits_mw()[:4] == (700_000, 700_000, 400_000, 400_000)
+        assert len(node.power.sampler.pids) == 1
+        node.stop_engine(1)
+        assert set(double.limits_mw()) == {0, 700_000}
+
+
+def test_a_trial_beside_other_engines_says_so(world, agent, monkeypatch):
+    ran = SimpleNamespace(run=lambda part, seal: TrialResult("done", (), part, 0, 1), highest_rate_per_s=None)
+    monkeypatch.setattr(lane_module, "TrialRun", lambda *_, **__: ran)
+    node = agent(world(*EIGHT))
+    cell = Cell(deployment(), Workload(8, 8, 1), WindowPolicy(1.0, 1.0))
+    reasons = []
+    for lane, shared in ((0, True), (1, False)):
+        node.start_engine(replace(order(str(lane)), lane=lane, shared=shared))
+        reasons.append(node.run_trial(TrialOrder("t", cell, 1000, 1, lane=lane)).reasons)
+        node.stop_engine(lane)
+    assert reasons == [("node_shared",), ()]
 
 
 KILLED = """

@@ -1,0 +1,354 @@
+"""One engine at a time on a node, and the trials that it serves; a node has one lane or several."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from secrets import token_hex
+
+from joulemark.agents.client.job import Progress
+from joulemark.agents.clock import NodeClock
+from joulemark.agents.cooling import IdleBand
+from joulemark.agents.cores import Cores, ours
+from joulemark.agents.devices import HeldDevices, endpoint_devices, held_devices, simulated_devices
+from joulemark.agents.engines.endpoint import EndpointHost
+from joulemark.agents.engines.gpu_memory import GpuMemory
+from joulemark.agents.engines.host import EngineHost, StartError
+from joulemark.agents.engines.logs import keep_logs
+from joulemark.agents.engines.serving import Serving
+from joulemark.agents.engines.start_time import start_timeout_s
+from joulemark.agents.environments import ensure_environment, use_environment
+from joulemark.agents.http import free_port
+from joulemark.agents.machine import Machine
+from joulemark.agents.meters.process_tree import ProcessTree
+from joulemark.agents.models import prepare_model
+from joulemark.agents.models.origin import origin
+from joulemark.agents.orders import (
+    AgentConfig,
+    AgentProgress,
+    StartOrder,
+    StartResult,
+    TrialOrder,
+    TrialResult,
+)
+from joulemark.agents.power import PowerTrace
+from joulemark.agents.power_limits import PowerLimits
+from joulemark.agents.secrets import Secrets
+from joulemark.agents.simulation.gpu_file import gpu_path
+from joulemark.agents.trial import TrialRun, settle
+from joulemark.warehouse.errors import BadInput, EngineError, MissingTool
+from joulemark.warehouse.schema.identity import content_id
+from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
+from joulemark.warehouse.store.location import Warehouse
+from joulemark.workloads.cell import Deployment
+from joulemark.workloads.engines.adapter import StartFacts
+from joulemark.workloads.engines.catalogue import engine_named, environment_set
+from joulemark.workloads.engines.endpoint import Endpoint
+from joulemark.workloads.engines.simulated import GPUS_VARIABLE, Simulated
+from joulemark.workloads.models.catalogue import stored_precision
+
+
+@dataclass
+class NodeThings:
+    """What all lanes of a node share."""
+
+    config: AgentConfig
+    home: Path
+    folder: Path
+    warehouse: Warehouse
+    clock: NodeClock
+    power: PowerTrace
+    limits: PowerLimits
+    interrupted: threading.Event
+    memory: GpuMemory = field(default_factory=GpuMemory)
+    keys: list[str] = field(default_factory=list)
+    cold_idle: dict[tuple[str, ...], Interval] = field(default_factory=dict)
+    """By GPUs, where the node is shared; under no GPUs where it is not."""
+    pids: dict[int, int] = field(default_factory=dict)
+    """The engine's process by lane."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    machine: Machine = field(default_factory=Machine)
+    _claiming: threading.Lock = field(default_factory=threading.Lock)
+    _claimed: set[int] = field(default_factory=set)
+
+    def claim(self, lane: int, say: Callable[[str], None]) -> None:
+        """Hold the machine for a lane; the first one waits while another process does."""
+        with self._claiming:
+            self.machine.claim(say)
+            self._claimed.add(lane)
+
+    def leave(self, lane: int) -> None:
+        """Leave the machine to others once no lane holds it."""
+        with self._claiming:
+            self._claimed.discard(lane)
+            if not self._claimed:
+                self.machine.release()
+
+    def watch(self, lane: int, pid: int | None) -> None:
+        """Have the sampler take a lane's engine for ours, and no other process that the lane had before."""
+        with self.lock:
+            self.pids.pop(lane, None)
+            if pid is not None:
+                self.pids[lane] = pid
+            self.power.sampler.watch(*self.pids.values())
+
+
+class Lane:
+    """Runs at most one engine and one trial at a time."""
+
+    def __init__(self, number: int, things: NodeThings) -> None:
+        self.number, self.things = number, things
+        self.doing = AgentProgress("idle")
+        self._host: Serving | None = None
+        self._part: NodePart | None = None
+        self._held = HeldDevices(("cpu",))
+        self._cores = Cores(ours(), None)
+        self._limited: tuple[str, ...] = ()
+        self._shared = False
+        self._band = IdleBand(lambda: things.power.sampler.watts)
+        self._trial: TrialRun | None = None
+        self._highest_rates: dict[str, float] = {}
+
+    def start(self, order: StartOrder) -> StartResult:
+        """Measure cold idle once, set the power limit, bring the engine up, measure loaded idle."""
+        started_us = self.things.clock.now_us()
+        self._held, self._shared = self._hold(order), order.shared
+        engine: EngineRecord | None = None
+        failure: EngineError | None = None
+        try:
+            engine = self._bring_up(order)
+        except StartError as error:
+            engine, failure = error.record, error
+        except EngineError as error:
+            failure = error
+        except MissingTool as error:
+            failure = EngineError(str(error), "not_installed")
+        except BadInput as error:
+            failure = EngineError(str(error), "unsupported")
+        result = StartResult(engine, self._held.uuids, started_us, self.things.clock.now_us())
+        if failure is None:
+            return result
+        self.stop()
+        if engine is not None:
+            self._keep_log(engine)
+        return replace(result, failure_class=failure.failure_class, error=str(failure), engine_log=failure.log)
+
+    def _hold(self, order: StartOrder) -> HeldDevices:
+        if order.deployment.engine.name == Simulated.name:
+            return HeldDevices(tuple(simulated_devices(self.things.config.node, order.deployment, order.devices)))
+        return held_devices(order.devices, self.things.power.sampler.meters.get("nvml", {}))
+
+    def _bring_up(self, order: StartOrder) -> EngineRecord:
+        deployment = order.deployment
+        self.things.claim(self.number, self._say)
+        if deployment.engine.name == Endpoint.name:
+            return self._reach(order)
+        interpreter, model_path = self._prepare(deployment)
+        self.things.memory.wait_returned(self._held.uuids, self._say)
+        # What a node takes without an engine is measured once; of GPUs beside others' engines, once for these GPUs.
+        cold = self._held.uuids if order.shared else ()
+        if cold not in self.things.cold_idle:
+            self.things.cold_idle[cold] = self._idle("measuring idle power without an engine", order.idle_s)
+        if deployment.power_limit_w is not None and deployment.engine.name != Simulated.name:
+            self._limit(deployment.power_limit_w)
+        host = self._host = self._start(order, interpreter, model_path)
+        own = deployment.engine.name == Simulated.name or deployment.engine.named in self.things.config.environments
+        host.record = replace(
+            host.record,
+            requirement_set=None if own else _set_of(deployment),
+            weights=origin(deployment.model, model_path),
+        )
+        return self._ready(order, self.things.cold_idle[cold])
+
+    def _reach(self, order: StartOrder) -> EngineRecord:
+        """Use a server that runs already: there is no idle power without it."""
+        place = self.things.config.endpoints[order.deployment.engine.version]
+        host = self._host = EndpointHost.start(order.deployment, place, self._say)
+        nvml = self.things.power.sampler.meters.get("nvml", {})
+        self._held = endpoint_devices(place, host.process.pid, order.deployment, nvml)
+        return self._ready(order, None)
+
+    def _ready(self, order: StartOrder, cold_idle: Interval | None) -> EngineRecord:
+        assert self._host is not None
+        deployment, pid = order.deployment, self._host.process.pid
+        self.things.watch(self.number, pid)
+        roots = (pid,) if pid is not None else ()
+        tree = ProcessTree()
+        tree.watch(roots)
+        loaded_idle = self._idle(f"measuring idle power of {deployment.engine.name}", order.idle_s, self._band)
+        busy_s = tree.cpu_ns() / 1e9
+        self._part = NodePart(
+            node=self.things.config.node,
+            boot=self.things.clock.boot,
+            devices=self._held.uuids,
+            accelerator=deployment.accelerator,
+            cold_idle=cold_idle,
+            loaded_idle=loaded_idle,
+            loaded_idle_cpus=round(busy_s / loaded_idle.seconds, 4) if roots and loaded_idle.seconds else None,
+        )
+        return self._host.record
+
+    def run(self, order: TrialOrder) -> TrialResult:
+        """Run one trial on the running engine and seal its traces."""
+        assert self._host is not None
+        assert self._part is not None
+        self._cool(order)
+        self.doing = AgentProgress("starting the load")
+        # The highest rate is found once for each engine start and workload, whatever the fractions of it.
+        asked = content_id(replace(order.cell.workload, load=None).factors)
+        self._trial = TrialRun(
+            order,
+            self._host,
+            self.things.clock,
+            self.things.config.node,
+            self.things.power.spool,
+            self.things.warehouse,
+            self._note,
+            self._highest_rates.get(asked),
+            cpus=self._cores.client,
+        )
+        if self.things.interrupted.is_set():
+            self._trial.interrupt()
+        try:
+            result = self._trial.run(self._part, self.things.power.seal)
+            if self._trial.highest_rate_per_s is not None:
+                self._highest_rates[asked] = self._trial.highest_rate_per_s
+            # Sockets, memory and plug are everybody's where other engines may run beside this one.
+            beside = ("node_shared",) if self._shared else ()
+            return replace(result, reasons=(*result.reasons, *self._held.reasons, *beside))
+        finally:
+            self._trial = None
+            self.doing = AgentProgress("idle")
+
+    def stop(self) -> None:
+        """End the engine, if one runs, keep its log in the warehouse, put power limits back, leave the machine."""
+        host, self._host = self._host, None
+        self._highest_rates.clear()
+        try:
+            if host is not None:
+                self._stop(host)
+            self._unlimit()
+        finally:
+            self.things.leave(self.number)
+
+    def _stop(self, host: Serving) -> None:
+        self.doing = AgentProgress(f"stopping {host.engine.name}")
+        self.things.watch(self.number, None)
+        host.stop()
+        self._keep_log(host.record)
+        self.doing = AgentProgress("idle")
+
+    def interrupt(self) -> None:
+        """End the running trial; an installation or a start sees the event."""
+        if self._trial is not None:
+            self._trial.interrupt()
+
+    def _prepare(self, deployment: Deployment) -> tuple[Path, str]:
+        name = deployment.engine.name
+        if name == Simulated.name:
+            # It is a program of ours, and has no weights to load.
+            return Path(sys.executable), deployment.model.name
+        given = self.things.config.environments.get(deployment.engine.named)
+        interpreter = (
+            use_environment(given) if given else ensure_environment(_set_of(deployment), self.things.home, self._say)
+        )
+        self._say(f"preparing {deployment.model.name} in {deployment.quantization}")
+        weights_format, precision = engine_named(name).weights_format, stored_precision(deployment)
+        return interpreter, str(prepare_model(deployment.model, precision, weights_format, self.things.home))
+
+    def _start(self, order: StartOrder, interpreter: Path, model_path: str) -> EngineHost:
+        deployment = order.deployment
+        cores = self._cores = Cores.of(ours(), ranks=deployment.parallel.devices, on_cpu=deployment.on_cpu)
+        facts = StartFacts(
+            model_path=model_path,
+            port=free_port(),
+            slots=order.slots,
+            context_tokens=order.context_tokens,
+            threads=max(1, round(len(cores.engine) * self._share_of_node(order))),
+            cpus=cores.engine,
+            api_key=self._new_key() if engine_named(deployment.engine.name).api.takes_key else None,
+        )
+        # CUDA's own order of devices may differ from NVML's, which is that of the PCI bus.
+        variables = {"CUDA_VISIBLE_DEVICES": ",".join(order.devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        if deployment.engine.name == Simulated.name:
+            indexes = simulated_devices(self.things.config.node, deployment, order.devices).values()
+            files = (str(gpu_path(self.things.folder, deployment.accelerator, index)) for index in indexes)
+            variables = {GPUS_VARIABLE: ":".join(files)}
+        self._say(f"starting {deployment.engine.name} with {deployment.model.name} in {deployment.quantization}")
+        engine = engine_named(deployment.engine.name)
+        timeout_s = start_timeout_s(engine.ready_timeout_s, model_path, order.weight_bytes)
+        return EngineHost.start(
+            engine,
+            deployment,
+            facts,
+            interpreter,
+            self.things.folder,
+            variables,
+            self._say,
+            timeout_s,
+            cpus=cores.fenced,
+        )
+
+    def _share_of_node(self, order: StartOrder) -> float:
+        """Return the share of the node's CPUs that is for this engine: its share of the GPUs where others have some."""
+        boards = len(self.things.power.sampler.meters.get("nvml", {}).get("boards", ()))  # type: ignore[arg-type]
+        return len(self._held.uuids) / boards if order.shared and boards else 1.0
+
+    def _new_key(self) -> str:
+        """Return a key for one start: the engine listens on loopback, and other users of the node do too."""
+        key = token_hex(16)
+        self.things.keys.append(key)
+        return key
+
+    def _keep_log(self, record: EngineRecord) -> None:
+        if record.log:
+            keep_logs(self.things.folder, self.things.warehouse, Secrets.here(*self.things.keys), record.log)
+
+    def _limit(self, limit_w: int) -> None:
+        try:
+            self._limited = self._held.uuids
+            self.things.limits.set(self._limited, limit_w)
+        except MissingTool as error:
+            # Nothing to install: this user may not do it on these boards.
+            raise EngineError(str(error), "unsupported") from error
+
+    def _unlimit(self) -> None:
+        if self._limited:
+            self.things.limits.restore(self._limited)
+            self._limited = ()
+
+    def _cool(self, order: TrialOrder) -> None:
+        """Wait until the trial before has left no heat, where what the node takes is this engine's alone."""
+        if not self._shared and not self.things.interrupted.is_set():
+            with suppress(EngineError):
+                self._band.wait_cool(order.cell.window.window_s, self._say, self.things.interrupted.wait)
+
+    def _idle(self, why: str, seconds: float, band: IdleBand | None = None) -> Interval:
+        self._say(why)
+        start_us = self.things.clock.now_us()
+        if band is None:
+            self.things.interrupted.wait(seconds)
+        else:
+            band.learn(seconds, self.things.interrupted.wait)
+        self._say(why)
+        end_us = self.things.clock.now_us()
+        settle(self.things.power.sampler.settle_s)
+        return Interval(start_us, end_us)
+
+    def _say(self, doing: str) -> None:
+        """Note what is being done. Raises EngineError where it is to end now."""
+        self.doing = AgentProgress(doing)
+        if self.things.interrupted.is_set():
+            raise EngineError("the sweep was stopped", "interrupted")
+
+    def _note(self, progress: Progress) -> None:
+        left = f", {progress.phase_left_s:.0f} s left" if progress.phase_left_s else ""
+        self.doing = AgentProgress(f"{progress.phase}{left}", tokens_per_s=progress.tokens_per_s)
+
+
+def _set_of(deployment: Deployment) -> str:
+    return environment_set(deployment.engine.name, deployment.engine.version, deployment.on_cpu)

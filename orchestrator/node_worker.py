@@ -1,0 +1,243 @@
+"""The worker of one node: opens its agent, runs groups on it, and tries again where node or agent are lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from joulemark import __version__
+from joulemark.agents.orders import AgentProgress, NodeFacts
+from joulemark.orchestrator.clocks import ClockRecord
+from joulemark.orchestrator.home import Home, Patience
+from joulemark.orchestrator.inventory import Node, reserved
+from joulemark.orchestrator.node_runner import NodeRunner
+from joulemark.orchestrator.plan import Group
+from joulemark.orchestrator.progress import NodeLine
+from joulemark.orchestrator.ray_agents import RayAgent, holder_of
+from joulemark.orchestrator.side_by_side import side_by_side
+from joulemark.orchestrator.verdicts import Verdict
+from joulemark.warehouse.errors import ClusterError, JoulemarkError, NodeLost
+from joulemark.warehouse.schema.trial import TrialManifest
+
+if TYPE_CHECKING:
+    from joulemark.orchestrator.driver import Driver
+
+POLL_S = 0.5
+SOON_S = 5.0
+"""An agent that has not answered after this long waits for another one to leave its node."""
+CLOCKS_EVERY_S = 60.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+
+
+class NodeWorker:
+    """Works for ``driver`` on the node of this name for as long as there is work for it."""
+
+    def __init__(self, driver: Driver, name: str) -> None:
+        self.driver, self.name = driver, name
+        self.agent: RayAgent | None = None
+        self._trouble_since: float | None = None
+        self._wait_s = FIRST_WAIT_S
+        self._node: Node | None = None
+        self._committing = threading.Lock()
+
+    def run(self) -> None:
+        """Work until there is nothing left to do; what went wrong for good is in the driver's ``errors``."""
+        try:
+            while (node := self._ready()) is not None:
+                try:
+                    self._serve(node)
+                    return
+                except NodeLost as error:
+                    self._lost(error)
+        except JoulemarkError as error:
+            self.driver.errors.append(error)
+            self._tell(str(error))
+
+    def _ready(self) -> Node | None:
+        """Return the node once it is there; None where it is not needed any more. Raises ClusterError."""
+        while not self.driver.stopping.wait(self._wait_s if self._trouble_since is not None else 0):
+            node = self.driver.roster.get(self.name)
+            known = node or self._node
+            if known is None or not self.driver.work.waits_for(known):
+                return None
+            if node is not None:
+                self._node = node
+                return node
+            since = self._trouble_since = self._trouble_since or time.monotonic()
+            if time.monotonic() - since > self.driver.patience_s:
+                minutes = self.driver.patience_s / 60
+                raise ClusterError(
+                    f"{self.name} did not come back in {minutes:.0f} min; "
+                    "the same command goes on with it once it is there again"
+                )
+            self._line("gone; waiting for it to come back")
+        return None
+
+    def _lost(self, error: NodeLost) -> None:
+        self._trouble_since = self._trouble_since or time.monotonic()
+        if time.monotonic() - self._trouble_since > self.driver.patience_s:
+            raise ClusterError(f"{error}; given up after {self.driver.patience_s / 60:.0f} min") from error
+        self._tell(f"{error}; what it had not finished is done by another node, or here once it is back")
+        self._line("lost; trying again")
+        self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+
+    def _serve(self, node: Node) -> None:
+        agent = self._agent_of(node)
+        if agent is None:
+            return
+        try:
+            facts = self._open(agent)
+            if facts is not None:
+                self._work(agent, node, facts)
+        except NodeLost:
+            raise
+        except JoulemarkError:
+            with suppress(JoulemarkError):
+                agent.finish()
+            raise
+        finally:
+            self.agent = None
+            agent.leave()
+
+    def _agent_of(self, node: Node) -> RayAgent | None:
+        """Return a new agent of the node, once no other driver has one there; None where the run is to stop."""
+        told = None
+        while not self.driver.stopping.is_set():
+            try:
+                return self.driver.agent(node, self.driver.config(node), self.driver.holder, self.driver.clock)
+            except ValueError:
+                # Its name is taken.
+                holder = holder_of(self.name)
+                if holder is not None and holder not in (told, self.driver.holder):
+                    told = holder
+                    self._tell(f"waiting for {holder} to leave this node")
+                self.driver.stopping.wait(POLL_S)
+        return None
+
+    def _open(self, agent: RayAgent) -> NodeFacts | None:
+        """Return the node's facts; None where the sweep was stopped before it had any."""
+        waited_s = 0.0
+        while (facts := agent.opened(POLL_S)) is None:
+            waited_s += POLL_S
+            if waited_s == SOON_S:
+                meters = any(m.is_for(self.name) for m in self.driver.config(agent.node).meters)
+                what = "its agent, its meters" if meters else "its agent"
+                self._tell(f"waiting for {what}, or for another joulemark on this node to end")
+            if self.driver.stopping.is_set():
+                return None
+        theirs = facts.versions.get("joulemark")
+        if theirs != __version__:
+            raise ClusterError(f"it has joulemark {theirs}, and this is {__version__}: install the same everywhere")
+        for warning in facts.warnings:
+            self._tell(warning)
+        if facts.ended_leftovers:
+            self._tell(f"ended {facts.ended_leftovers} processes that an earlier run had left")
+        return facts
+
+    def _work(self, agent: RayAgent, node: Node, facts: NodeFacts) -> None:
+        driver = self.driver
+        clock = ClockRecord(node.node, facts.boot, driver.reference, self._tell)
+        agent.exchanged = clock.add
+        home = Home(agent, driver.warehouse, Patience(self._tell, driver.stopping, driver.patience_s))
+        left = home.begin()
+        if left:
+            self._tell(f"brought home {left} files that an earlier run had left here")
+        if facts.waited:
+            driver.drop_valid()
+        runners = [
+            NodeRunner(
+                agent,
+                facts,
+                driver.sweep,
+                lambda manifest: self._commit(manifest, home, clock),
+                driver.attempts,
+                driver.progress,
+                self._tell_all,
+                driver.stopping,
+                lambda trial: home.patience.with_(lambda: driver.taken(trial)),
+                driver.losses,
+                lane,
+                lambda group: driver.lanes.shared(node, group),
+            )
+            for lane in range(driver.lanes.on(node))
+        ]
+        agent.heard = lambda p: _show(runners, p)
+        self.agent = agent
+        side_by_side([partial(self._run_lane, runner, node) for runner in runners])
+        agent.finish()
+        home.bring()
+        home.patience.with_(lambda: clock.write(driver.warehouse))
+        home.committed()
+
+    def _run_lane(self, runner: NodeRunner, node: Node, failed: threading.Event) -> None:
+        work, stopping = self.driver.work, self.driver.stopping
+        while not failed.is_set() and (group := work.take(node, stopping)) is not None:
+            self._run_group(runner, node, group)
+
+    def _run_group(self, runner: NodeRunner, node: Node, group: Group) -> None:
+        devices = None
+        self.driver.progress.begins(runner.name, group)
+        try:
+            devices = self.driver.devices(node, reserved(group.deployment, node))
+            runner.run(group, devices.ids)
+        except BaseException:
+            self.driver.progress.ends(runner.name, group.without(runner.settled))
+            self.driver.work.give_back(node, group, runner.settled)
+            raise
+        else:
+            self.driver.progress.ends(runner.name, None)
+            self.driver.work.done(node, group)
+        finally:
+            if devices is not None:
+                devices.release()
+
+    def _commit(self, manifest: TrialManifest, home: Home, clock: ClockRecord) -> Verdict:
+        """Bring the trial's traces home, then commit it; return the verdict to come."""
+        with self._committing:
+            return self._brought(manifest, home, clock)
+
+    def _brought(self, manifest: TrialManifest, home: Home, clock: ClockRecord) -> Verdict:
+        lost = manifest.failure_class == "node_lost"
+        if not lost:
+            home.bring()
+        home.patience.with_(lambda: clock.write(self.driver.warehouse, CLOCKS_EVERY_S))
+        verdict = home.patience.with_(lambda: self.driver.commit(manifest))
+        if not lost:
+            home.committed()
+            self._trouble_since, self._wait_s = None, FIRST_WAIT_S
+        return verdict
+
+    def interrupt(self) -> None:
+        """End what the node runs now."""
+        agent = self.agent
+        if agent is not None:
+            with suppress(JoulemarkError):
+                agent.interrupt()
+
+    def _tell(self, text: str) -> None:
+        self.driver.tell(text if text.startswith(f"{self.name}:") else f"{self.name}: {text}")
+
+    def _tell_all(self, text: str) -> None:
+        self.driver.tell(text)
+
+    def _line(self, doing: str) -> None:
+        self.driver.progress.line(NodeLine(self.name, doing))
+
+
+def _show(runners: list[NodeRunner], said: AgentProgress) -> None:
+    """Pass on what the lanes do; before they run, it is the agent that does something."""
+    lanes = dict(enumerate(said.lanes))
+    for runner in runners:
+        lane = lanes.get(runner.lane, said if not runner.lane else None)
+        if lane is not None:
+            runner.doing(lane.doing, lane.tokens_per_s, said.watts if not runner.lane else None)
+
+
+def start(worker: NodeWorker) -> threading.Thread:
+    """Run a worker in a thread of its own."""
+    thread = threading.Thread(target=worker.run, name=worker.name, daemon=True)
+    thread.start()
+    return thread

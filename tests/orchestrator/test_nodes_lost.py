@@ -1,0 +1,263 @@
+"""Nodes that are lost, come back, stay away or are held by others, with agents that answer as scripted and no Ray."""
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from joulemark import __version__
+from joulemark.agents.orders import AgentConfig, NodeFacts, StartResult, TrialResult
+from joulemark.orchestrator import node_worker
+from joulemark.orchestrator.driver import Driver
+from joulemark.orchestrator.inventory import Node
+from joulemark.orchestrator.lanes import Lanes
+from joulemark.orchestrator.manifests import SweepFacts
+from joulemark.orchestrator.plan import groups
+from joulemark.orchestrator.progress import Progress
+from joulemark.orchestrator.schedule import Schedule
+from joulemark.orchestrator.verdicts import known
+from joulemark.warehouse.errors import ClusterError, DiskFull, MeterError, NodeLost, WarehouseError
+from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
+from joulemark.warehouse.store.location import Warehouse
+from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, WindowPolicy, Workload
+
+CELLS = (1, 2, 4)
+
+
+class Cluster:
+    """What the fake agents share: how each node behaves, and what ran where."""
+
+    def __init__(self):
+        self.alive = {"a": Node("a", "1", 0, None), "b": Node("b", "2", 0, None)}
+        self.trouble = {}
+        """By node: errors that its next trials raise."""
+        self.opening = {}
+        """By node: errors that its next agents raise when they open."""
+        self.held = {}
+        """By node: how often another driver's agent is still there."""
+        self.ran, self.opened, self.left = [], [], []
+        self.version = __version__
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def kill(self, name):
+        self.alive.pop(name, None)
+
+
+class Agent:
+    """An agent of the cluster that ``Agent.cluster`` is."""
+
+    cluster = None
+
+    def __init__(self, node, config, holder, clock):
+        if self.cluster.held.get(node.node, 0):
+            self.cluster.held[node.node] -= 1
+            raise ValueError("the name is taken")
+        self.node = node
+        self.cluster.opened.append(node.node)
+
+    def opened(self, wait_s):
+        errors = self.cluster.opening.get(self.node.node, [])
+        if errors:
+            raise errors.pop(0)
+        versions = {"joulemark": self.cluster.version}
+        return NodeFacts(self.node.node, "boot", 5, "cpu", 2, 1, (), (), None, {}, versions)
+
+    def start_engine(self, order):
+        return StartResult(EngineRecord("llamacpp", "1", "s", (), {}, {}, 0.1, "logs/s.log"), ("cpu",), 7, 9)
+
+    def run_trial(self, order):
+        errors = self.cluster.trouble.get(self.node.node, [])
+        if errors:
+            error = errors.pop(0)
+            if callable(error):
+                error = error()
+            if error is not None:
+                raise error
+        self.cluster.gate.wait(10)
+        time.sleep(0.02)
+        self.cluster.ran.append((self.node.node, order.trial))
+        return TrialResult("done", (), NodePart(self.node.node, "boot", ("cpu",), "cpu", Interval(1, 2)), 1, 2)
+
+    def stop_engine(self, lane):
+        pass
+
+    def reaches_warehouse(self):
+        return True
+
+    def pending(self):
+        return []
+
+    def forget(self, names):
+        pass
+
+    def finish(self):
+        pass
+
+    def interrupt(self):
+        pass
+
+    def leave(self):
+        self.cluster.left.append(self.node.node)
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    made = Cluster()
+    monkeypatch.setattr(Agent, "cluster", made)
+    monkeypatch.setattr(node_worker, "holder_of", lambda _: "sweep other (process 1 on x)")
+    monkeypatch.setattr(node_worker, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("joulemark.orchestrator.driver.ROSTER_S", 0.02)
+    return made
+
+
+@pytest.fixture
+def drive(cluster, tmp_path):
+    def run(starts=2, only=None, patience_s=20.0, commit_errors=()):
+        errors = list(commit_errors)
+        deployment = Deployment(
+            ModelRef("m", "path", "/m.gguf"), "f16", "f16", EngineRef("llamacpp", "1"), "cpu", Parallel()
+        )
+        cells = [Cell(deployment, Workload(10, 5, c), WindowPolicy(1.0, 2.0)) for c in CELLS]
+        todo = groups(cells, 1, starts, ())
+        if only is not None:
+            todo = [replace(g, nodes=frozenset({only})) for g in todo]
+
+        def commit(manifest):
+            if errors:
+                raise errors.pop(0)
+            run.manifests.append(manifest)
+            return known(())
+
+        run.manifests, run.told = [], []
+        driver = Driver(
+            warehouse=Warehouse.at(tmp_path),
+            sweep=SweepFacts("sweep", 1, starts, {"m": None}),
+            living=lambda: list(cluster.alive.values()),
+            config=lambda node: AgentConfig(node.node, str(tmp_path)),
+            commit=commit,
+            attempts={},
+            progress=Progress("sweep", len(CELLS) * starts, 0),
+            tell=run.told.append,
+            taken=lambda _: False,
+            valid_now=dict,
+            schedule=Schedule.of(todo, lambda _: 0.1),
+            lanes=Lanes({}),
+            agent=Agent,
+            clock=None,
+            patience_s=patience_s,
+        )
+        driver.run()
+        run.valid = [m for m in run.manifests if m.outcome == "done"]
+        assert len({(m.cell, m.start, m.repeat) for m in run.valid}) == len(run.valid), "a trial counts twice"
+        run.all = {(c.cell_id, s) for c in cells for s in range(starts)} == {(m.cell, m.start) for m in run.valid}
+        assert sorted(cluster.opened) == sorted(cluster.left), "an agent was left on its node"
+        return driver
+
+    return run
+
+
+def lost(text="a is gone"):
+    return NodeLost(text)
+
+
+def test_all_nodes_work(cluster, drive):
+    assert drive(starts=6).errors == []
+    assert drive.all
+    assert {node for node, _ in cluster.ran} == {"a", "b"}
+
+
+def test_what_a_node_loses_another_does(cluster, drive):
+    cluster.trouble["a"] = [lambda: cluster.kill("a") or lost()]
+    driver = drive()
+    assert drive.all
+    assert [m.failure_class for m in drive.manifests if m.outcome == "failed"] == ["node_lost"]
+    assert driver.errors == []
+    assert any("a is gone; what it had not finished" in t for t in drive.told)
+
+
+def test_an_agent_that_is_lost_on_a_node_that_lives_is_made_anew(cluster, drive):
+    cluster.kill("b")
+    cluster.trouble["a"] = [None, lost(), None, lost()]
+    assert drive().errors == []
+    assert drive.all
+    assert cluster.opened == ["a"] * 3
+
+
+def test_the_only_node_that_will_do_is_waited_for(cluster, drive):
+    node = cluster.alive["a"]
+
+    def dies():
+        cluster.kill("a")
+        threading.Timer(0.3, cluster.alive.setdefault, ("a", node)).start()
+        return lost()
+
+    cluster.trouble["a"] = [dies]
+    assert drive(only="a").errors == []
+    assert drive.all
+    assert "b" not in cluster.opened
+
+
+def test_patience_with_a_node_ends(cluster, drive):
+    cluster.trouble["a"] = [lambda: cluster.kill("a") or lost()]
+    (error,) = drive(only="a", patience_s=0.2).errors
+    assert "a did not come back" in str(error)
+    assert "the same command goes on" in str(error)
+    assert not drive.all
+
+
+def test_a_node_that_joins_later_works_too(cluster, drive):
+    late = cluster.alive.pop("b")
+    cluster.trouble["a"] = [lambda: cluster.alive.update(b=late) or time.sleep(0.5)]
+    assert drive(starts=6).errors == []
+    assert drive.all
+    assert {node for node, _ in cluster.ran} == {"a", "b"}
+
+
+def test_a_node_that_another_driver_holds_is_waited_for_and_it_says_who(cluster, drive):
+    cluster.kill("b")
+    cluster.held["a"] = 2
+    assert drive().errors == []
+    assert drive.all
+    assert [t for t in drive.told if "waiting for" in t] == [
+        "a: waiting for sweep other (process 1 on x) to leave this node"
+    ]
+
+
+def test_a_node_whose_meters_fail_is_left_out_and_the_others_do_its_work(cluster, drive):
+    cluster.opening["a"] = [MeterError("no meter can be read")]
+    driver = drive()
+    assert [str(e) for e in driver.errors] == ["no meter can be read"]
+    assert drive.all
+
+
+def test_another_version_on_a_node_is_refused(cluster, drive):
+    cluster.version = "0.0.0"
+    errors = drive().errors
+    assert all(isinstance(e, ClusterError) and "install the same everywhere" in str(e) for e in errors)
+    assert drive.manifests == []
+
+
+def test_a_warehouse_that_is_away_when_a_trial_is_committed(cluster, drive, monkeypatch):
+    monkeypatch.setattr("joulemark.orchestrator.home.SLOWEST_S", 0.05)
+    monkeypatch.setattr("joulemark.orchestrator.home.FIRST_S", 0.05)
+    assert drive(commit_errors=[WarehouseError("away")] * 3).errors == []
+    assert drive.all
+
+
+def test_a_full_warehouse_ends_the_run_and_says_so(cluster, drive):
+    cluster.kill("b")
+    (error,) = drive(commit_errors=[DiskFull("no space left")] * 9).errors
+    assert str(error) == "no space left"
+
+
+def test_a_trial_that_takes_every_node_with_it_is_given_up(cluster, drive):
+    cluster.trouble["a"] = [lost()] * 3
+    cluster.kill("b")
+    assert drive(starts=1).errors == []
+    failed = [m for m in drive.manifests if m.outcome == "failed"]
+    assert len(failed) == 3
+    assert len({m.cell for m in failed}) == 1
+    assert len({m.trial for m in drive.manifests}) == len(drive.manifests)
+    assert len(drive.valid) == len(CELLS) - 1
