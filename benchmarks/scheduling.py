@@ -104,7 +104,7 @@ def run(cells: int, number: int, isolation: str, rate: float, folder: str) -> Fi
     warehouse = Warehouse.at(folder)
     whole = groups(sweep(cells, isolation), 1, 1, ())
     lanes = Lanes.of(isolation, whole)
-    work = share_out(whole, nodes, cost_s, lambda _: START_S, lanes.of_group)
+    work = share_out(whole, nodes, cost_s, lambda _: START_S, lanes)
     planned_s = makespan_s(work, nodes, cost_s, lanes.on)
     cluster = Nodes(planned_s * rate / cells, START_S, warehouse)
     judge = Judge(warehouse)

@@ -98,7 +98,7 @@ def load_work(
         nodes,
         lambda g: group_s(g, known),
         lambda g: start_s(g, known),
-        Lanes.of(measure.isolation, placed).of_group,
+        Lanes.of(measure.isolation, placed),
     )
     return SweepWork(
         sweep, site, expansion, there, tuple(shared), (*homeless, *several.lacking), tuple(nodes), known, several.wanted

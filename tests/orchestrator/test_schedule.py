@@ -122,7 +122,7 @@ def test_all_nodes_end_together(number, workers):
 
 
 def share(work, workers, start_s=5.0):
-    return share_out(work, workers, lambda g: start_s + seconds(g), lambda _: start_s, Lanes.of("node", work).of_group)
+    return share_out(work, workers, lambda g: start_s + seconds(g), lambda _: start_s, Lanes.of("node", work))
 
 
 def test_a_group_that_would_outlast_all_others_is_split_by_cells():
