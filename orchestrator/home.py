@@ -20,6 +20,8 @@ T = TypeVar("T")
 FIRST_S, SLOWEST_S = 1.0, 30.0
 OF_A_TRIAL = ("requests/", "engine_state/")
 """Where files lie that nobody wants without their trial's manifest."""
+OF_THE_AGENT = "nodes/"
+"""Where an agent writes when it opens."""
 
 
 class Sender(Protocol):
@@ -80,9 +82,10 @@ class Home:
         left = self.agent.pending()
         # A trial without a manifest is run again under another name; one with a manifest has its files already.
         self.agent.forget([s.name for s in left if s.name.startswith(OF_A_TRIAL)])
-        brought = self.bring()
+        self.bring()
+        brought = [name for name in self._came if not name.startswith(OF_THE_AGENT)]
         self.committed()
-        return brought
+        return len(brought)
 
     def bring(self) -> int:
         """Have all that is sealed in the warehouse, as it was sent; return how many files that were.

@@ -120,11 +120,11 @@ def test_a_node_that_is_lost_on_the_way_leaves_no_part_of_a_file(home):
 
 def test_what_an_earlier_run_left_comes_home_but_for_trials_that_never_counted(tmp_path, told):
     agent = Agent(tmp_path / "outbox", None)
-    for name in ("power/n/a.parquet", "requests/t.parquet", "engine_state/t.parquet", "logs/s.log"):
+    for name in ("power/n/a.parquet", "requests/t.parquet", "engine_state/t.parquet", "logs/s.log", "nodes/n/b"):
         agent.outbox.files.write(name, b"x")
     home = Home(agent, Warehouse.at(tmp_path / "records"), Patience(told.append, threading.Event(), 1.0))
     assert home.begin() == 2
-    assert home.warehouse.list("") == ["logs/s.log", "power/n/a.parquet"]
+    assert home.warehouse.list("") == ["logs/s.log", "nodes/n/b", "power/n/a.parquet"]
     assert agent.pending() == []
 
 
