@@ -24,7 +24,9 @@ from joulemark.agents.engines.start_time import start_timeout_s
 from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.http import free_port
 from joulemark.agents.machine import Machine
+from joulemark.agents.meters.process_tree import ProcessTree
 from joulemark.agents.models import prepare_model
+from joulemark.agents.models.origin import origin
 from joulemark.agents.orders import (
     AgentConfig,
     AgentProgress,
@@ -153,7 +155,13 @@ class Lane:
             self.things.cold_idle[cold] = self._idle("measuring idle power without an engine", order.idle_s)
         if deployment.power_limit_w is not None and deployment.engine.name != Simulated.name:
             self._limit(deployment.power_limit_w)
-        self._host = self._start(order, interpreter, model_path)
+        host = self._host = self._start(order, interpreter, model_path)
+        own = deployment.engine.named in self.things.config.environments
+        host.record = replace(
+            host.record,
+            requirement_set=None if own else _set_of(deployment),
+            weights=origin(deployment.model, model_path),
+        )
         return self._ready(order, self.things.cold_idle[cold])
 
     def _reach(self, order: StartOrder) -> EngineRecord:
@@ -168,7 +176,11 @@ class Lane:
         assert self._host is not None
         deployment, pid = order.deployment, self._host.process.pid
         self.things.watch(self.number, pid)
+        roots = (pid,) if pid is not None else ()
+        tree = ProcessTree()
+        tree.watch(roots)
         loaded_idle = self._idle(f"measuring idle power of {deployment.engine.name}", order.idle_s, self._band)
+        busy_s = tree.cpu_ns() / 1e9
         self._part = NodePart(
             node=self.things.config.node,
             boot=self.things.clock.boot,
@@ -176,6 +188,7 @@ class Lane:
             accelerator=deployment.accelerator,
             cold_idle=cold_idle,
             loaded_idle=loaded_idle,
+            loaded_idle_cpus=round(busy_s / loaded_idle.seconds, 4) if roots and loaded_idle.seconds else None,
         )
         return self._host.record
 
@@ -239,12 +252,10 @@ class Lane:
         if name == Simulated.name:
             # It is a program of ours, and has no weights to load.
             return Path(sys.executable), deployment.model.name
-        given = self.things.config.environments.get(name)
-        if given:
-            interpreter = use_environment(given)
-        else:
-            wanted = environment_set(name, deployment.engine.version, deployment.on_cpu)
-            interpreter = ensure_environment(wanted, self.things.home, self._say)
+        given = self.things.config.environments.get(deployment.engine.named)
+        interpreter = (
+            use_environment(given) if given else ensure_environment(_set_of(deployment), self.things.home, self._say)
+        )
         self._say(f"preparing {deployment.model.name} in {deployment.quantization}")
         weights_format, precision = engine_named(name).weights_format, stored_precision(deployment)
         return interpreter, str(prepare_model(deployment.model, precision, weights_format, self.things.home))
@@ -337,3 +348,8 @@ class Lane:
     def _note(self, progress: Progress) -> None:
         left = f", {progress.phase_left_s:.0f} s left" if progress.phase_left_s else ""
         self.doing = AgentProgress(f"{progress.phase}{left}", tokens_per_s=progress.tokens_per_s)
+
+
+def _set_of(deployment: Deployment) -> str:
+    """Return the pinned set that the deployment's engine is installed from, unless the user named an environment."""
+    return environment_set(deployment.engine.name, deployment.engine.version, deployment.on_cpu)

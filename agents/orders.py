@@ -16,8 +16,8 @@ from joulemark.workloads.traffic.tables import Tables
 class AgentConfig:
     """Who the agent is and whom it serves.
 
-    ``environments`` maps engines to prepared ones that the user named, ``endpoints`` the versions that are declared of
-    servers that run already to where they are. ``meters`` are those of the site file, of which
+    ``environments`` maps engines with their versions to prepared ones that the user named, ``endpoints`` the versions
+    that are declared of servers that run already to where they are. ``meters`` are those of the site file, of which
     the node takes what is for it; ``window_s`` is the shortest window that they must do for. ``warehouse`` is where the
     driver has it, which this node may not reach; ``warehouse_id`` is what the warehouse says that it is.
     """

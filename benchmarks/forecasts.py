@@ -13,7 +13,7 @@ import csv
 import itertools
 import os
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "qk_nope_head_dim": 128, "v_head_dim": 128, "vocab_size": 129280, "tie_word_embeddings": False,
     },
 }  # fmt: skip
+
+
+SENSED = (8, 512)
+FIELDS = {
+    "compute_efficiency": ("matmul_flops_per_s", "attention_flops_per_s"),
+    "memory_efficiency": ("memory_bytes_per_s",),
+    "step_us": ("step_s",),
+    "sequence_us": ("sequence_s",),
+    "memory_bound_power": ("memory_w",),
+}
+"""The assumptions that one GPU depends on, and what they are in a machine."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +166,44 @@ def summary(rows: list[Row]) -> str:
     """Return how far off the forecasts are, in a sentence."""
     ratios = [row.j_per_token / float(row.published["joules_per_output_token"]) for row in rows]
     apart = sorted(max(r, 1 / r) for r in ratios)
+    pairs = [p for p in itertools.combinations(rows, 2) if len({r.published["boundary"] for r in p}) == 1]
+    right = sum(_in_order(*p) for p in pairs)
     return (
         f"J/token: {sum(r < 1 for r in ratios)} of {len(ratios)} forecasts are too low. The median one is off by a "
         f"factor of {statistics.median(apart):.2f}, the worst by {apart[-1]:.2f}; in the geometric mean they are "
-        f"{statistics.geometric_mean(ratios):.2f} of what was published."
+        f"{statistics.geometric_mean(ratios):.2f} of what was published. "
+        f"Of {len(pairs)} pairs of one boundary, {right} are in the order that was published."
     )
+
+
+def sensitivity() -> str:
+    """Return a table: by how much J/token changes where an assumption is a quarter more, in two settings."""
+    lines = [f"| assumption | {' | '.join(f'{c} requests' for c in SENSED)} |", "| --- | ---: | ---: |"]
+    for name, fields in FIELDS.items():
+        changes = []
+        for concurrency in SENSED:
+            usual, more = (_sensed(concurrency, fields, factor) for factor in (1.0, 1.25))
+            changes.append(f"{more / usual - 1:+.1%}")
+        lines.append(f"| `{name}` | {' | '.join(changes)} |")
+    return "\n".join(lines)
+
+
+def _in_order(one: Row, other: Row) -> bool:
+    published = (float(row.published["joules_per_output_token"]) for row in (one, other))
+    return (one.j_per_token < other.j_per_token) == (next(published) < next(published))
+
+
+def _sensed(concurrency: int, fields: tuple[str, ...], factor: float) -> float:
+    published = {"model": "Llama-3.1-8B-Instruct", "gpus": "1", "system": "H100", "precision": "bf16"}
+    machine = machine_of(deployment_of(published), facts_of(published["model"]))
+    changed = {name: factor * getattr(machine, name) for name in fields}
+    if fields == ("memory_w",):
+        # The assumption is of the whole power, of which idle is a part.
+        changed = {"memory_w": factor * (machine.memory_w + machine.idle_w) - machine.idle_w}
+    workload = WORKLOADS[0]
+    lengths = itertools.repeat((workload.inputs, workload.outputs))
+    found = closed_loop(replace(machine, **changed), concurrency, concurrency, lengths)
+    return found.watts / found.output_tokens_per_s
 
 
 def _fits(published: dict[str, str], figures: Forecast) -> bool:
@@ -196,6 +240,7 @@ def main() -> None:
     if options.folder is None or not (options.folder / FILE).exists():
         parser.error(f"name the folder that holds {FILE}, or set JOULEMARK_REFERENCE to it")
     print(table([forecast(published) for published in read(options.folder)]))
+    print(f"\n{sensitivity()}")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,6 @@ def run_sweep(
         lanes_by_accelerator(work.groups, work.nodes, work.lanes.on),
     )
     progress = Progress(work.sweep.name, work.wanted, work.had, outlook=outlook)
-    environments = {n: s.environment for n, s in work.sweep.engines.items() if s.environment}
     watts = work.site.cpu_watts
     cells = {c.cell_id for c in work.expansion.cells}
 
@@ -79,7 +78,7 @@ def run_sweep(
             warehouse=warehouse.url if "://" in warehouse.url else warehouse.root,
             warehouse_id=warehouse_id,
             cpu_watts=(watts.idle, watts.full) if watts else None,
-            environments=environments,
+            environments=dict(work.expansion.environments),
             endpoints=dict(work.expansion.endpoints),
             meters=tuple(m for m in work.site.meters if m.is_for(node.node)),
             window_s=min((t.cell.window.window_s for t in trials), default=None),

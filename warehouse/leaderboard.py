@@ -12,6 +12,7 @@ import pyarrow as pa
 from joulemark.warehouse.query.open import Connection
 from joulemark.warehouse.query.text import Column, fitted_by_rank, lines
 from joulemark.warehouse.schema.reasons import BOUNDARIES, FIDELITIES, GRADES
+from joulemark.warehouse.schema.trial import FOR_TESTS
 
 Row = dict[str, Any]
 
@@ -28,6 +29,8 @@ class Leaderboard:
     rows: pa.Table
     failed: int
     invalid: int
+    for_tests: frozenset[str] = frozenset()
+    """Cells of engines that were put together for tests."""
 
 
 def read(connection: Connection, *, sweep: str | None = None) -> Leaderboard:
@@ -43,7 +46,9 @@ def read(connection: Connection, *, sweep: str | None = None) -> Leaderboard:
         rows = rows.filter(pa.array([c in cells for c in rows["cell"].to_pylist()], pa.bool_()))
         failures = failures.filter(pa.array([c in cells for c in failures["cell"].to_pylist()], pa.bool_()))
     outcomes = failures["outcome"].to_pylist()
-    return Leaderboard(rows, outcomes.count("failed"), outcomes.count("invalid"))
+    sets = f"FROM manifests SELECT DISTINCT cell WHERE engine::JSON ->> '$.requirement_set' LIKE '{FOR_TESTS}'"
+    for_tests = frozenset(connection.sql(sets)["cell"].to_pylist())
+    return Leaderboard(rows, outcomes.count("failed"), outcomes.count("invalid"), for_tests)
 
 
 def render(leaderboard: Leaderboard, *, width: int | None = None) -> str:
@@ -51,14 +56,14 @@ def render(leaderboard: Leaderboard, *, width: int | None = None) -> str:
     rows = leaderboard.rows.to_pylist()
     out: list[str] = []
     for _, group in groupby(rows, key=lambda r: tuple(r[k] for k in GROUP)):
-        out += [*_group(list(group), width), ""]
+        out += [*_group(list(group), width, leaderboard.for_tests), ""]
     if not rows:
         out += ["no cell has a valid trial yet", ""]
     out += _left_out(leaderboard)
     return "\n".join(out).rstrip() + "\n"
 
 
-def _group(rows: list[Row], width: int | None) -> list[str]:
+def _group(rows: list[Row], width: int | None, for_tests: frozenset[str]) -> list[str]:
     first = rows[0]
     boundary, fidelity = first["boundary"], first["fidelity"]
     same = [f for f in (*FACTORS, *FACTORS_AFTER) if len({r[f] for r in rows}) == 1 and f != "model"]
@@ -75,6 +80,8 @@ def _group(rows: list[Row], width: int | None) -> list[str]:
         notes.append("  a row with one trial has no interval and is told apart from none")
     if first["ranked_rows"] > 1:
         notes.append("  rank: 1 + rows significantly better, to rows less those significantly worse (Holm, 5 %)")
+    odd = sorted({f"{r['engine']} {r['engine_version']}" for r in rows if r["cell"] in for_tests})
+    notes += [f"  {name} here is put together to test how it is run: its figures mean nothing" for name in odd]
     return [*(h for h in head if h), "", *lines(columns, width), *notes]
 
 

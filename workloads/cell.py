@@ -65,6 +65,11 @@ class EngineRef:
     version: str
     args: dict[str, Scalar] = field(default_factory=dict)
 
+    @property
+    def named(self) -> str:
+        """Name and version, as in ``vllm 0.33.0``: what an environment holds."""
+        return f"{self.name} {self.version}"
+
 
 @dataclass(frozen=True)
 class Parallel:

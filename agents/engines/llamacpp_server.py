@@ -6,6 +6,7 @@ Runs in the engine's environment, which has neither joulemark nor anything else:
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
 import signal
 import threading
@@ -53,6 +54,7 @@ def main() -> None:
         "--set", type=lambda t: tuple(t.split("=", 1)), action="append", default=[], metavar="NAME=VALUE"
     )
     options = parser.parse_args()
+    print("running xllamacpp", importlib.metadata.version("xllamacpp"), flush=True)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

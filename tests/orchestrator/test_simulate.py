@@ -76,18 +76,18 @@ def test_the_same_cell_on_the_simulated_engine_is_forecast_alike():
 
 
 def test_what_has_no_forecast_says_why_and_is_not_0():
-    cells = [*cells_of(accelerator="H100"), *cells_of(accelerator="A40")]
+    cells = [*cells_of(accelerator="H100"), *cells_of(accelerator="RTX-4090")]
     found = made(cells)
     assert not found.complete
     assert [c.figures is None for c in found.cells] == [False, False, True, True]
     assert found.gpu_cost is None
     text = "\n".join(forecast_lines(found, default_site()))
-    assert "no forecast for 2 cells: no figures of A40" in text
+    assert "no forecast for 2 cells: no figures of RTX-4090" in text
     assert "energy of the cells that have a forecast" in text
-    nothing = made(cells_of(accelerator="A40"))
+    nothing = made(cells_of(accelerator="RTX-4090"))
     record = forecast_record(nothing, default_site())
     assert (record["gpu_energy_kwh"], record["electricity"], record["fidelity"]) == (None, None, "simulated")
-    assert "A40" in record["cells"][0]["why_not"]
+    assert "RTX-4090" in record["cells"][0]["why_not"]
 
 
 def test_prices_without_power_add_electricity():

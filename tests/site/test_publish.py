@@ -90,6 +90,15 @@ def test_simulated_trials_are_nowhere_unless_asked_for(warehouse, folder, no_ass
     assert "simulated" in core["rows"]["fidelity"]["words"]
 
 
+def test_an_engine_that_was_put_together_for_tests_is_never_published(no_assets, tmp_path):
+    warehouse = Warehouse.at(tmp_path / "records")
+    add_trial(warehouse, Spec(), 0)
+    add_trial(warehouse, Spec(model="on-a-test-engine", requirement_set="sglang-cpu-0.5.23"), 1)
+    folder = published(warehouse, tmp_path / "site", no_assets, simulated=True)
+    assert "on-a-test-engine" not in data(folder, "core")["rows"]["model"]["words"]
+    assert not [name for name, content in files(folder).items() if b"on-a-test-engine" in content]
+
+
 def test_nothing_says_where_it_was_measured(warehouse, folder, no_assets, tmp_path):
     told = (b"rack7", b"node-a", b"node-b", b"alice", b"10.1.2.3", b"/home/")
     # Names of our own documentation aside, no file holds any of it: Parquet and Arrow are searched as rows.

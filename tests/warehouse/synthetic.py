@@ -78,6 +78,9 @@ class Spec:
     seed: int = 0
     at_us: int | None = None
     power_limit_w: int | None = None
+    requirement_set: str | None = None
+    weights: dict[str, str] = field(default_factory=dict)
+    """What the node tells of them."""
     args: dict[str, str] = field(default_factory=dict)
     facts: dict[str, object] = field(default_factory=dict)
     """More facts of the model."""
@@ -155,9 +158,16 @@ def manifest(spec: Spec, at_us: int, traces: tuple[Trace, ...] = ()) -> TrialMan
         model={"architecture": spec.architecture, "total_params": 5_800_000, "active_params": 5_800_000} | spec.facts,
         failure_class=spec.failure_class,
         error=spec.error,
-        engine=EngineRecord("llamacpp", "1.0", f"{spec.trial[:8]}-s{spec.start}", ("serve",), {}, {}, 0.4, "log"),
+        engine=_engine(spec),
         traces=traces,
         simulated=spec.simulated,
+    )
+
+
+def _engine(spec: Spec) -> EngineRecord:
+    start = f"{spec.trial[:8]}-s{spec.start}"
+    return EngineRecord(
+        "llamacpp", "1.0", start, ("serve",), {}, {}, 0.4, "log", spec.requirement_set, dict(spec.weights)
     )
 
 

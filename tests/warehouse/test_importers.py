@@ -6,7 +6,7 @@ import hashlib
 import json
 
 import pytest
-from synthetic import Spec, cells
+from synthetic import Spec, add_trial, cells
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.warehouse.importers.format import Said
@@ -178,6 +178,13 @@ def test_imported_rows_are_ranked_with_measured_ones_only_where_asked(warehouse,
         (1, "joulemark", "cpu"),
         (1, "ml-energy", "gpu"),
     ]
+
+
+def test_simulated_cells_have_no_place_beside_imported_ones(warehouse, tmp_path):
+    add_trial(warehouse, Spec(model="made-up", simulated=True), 9)
+    import_file(warehouse, written(tmp_path, ML_ENERGY))
+    assert "made-up" in {r["model"] for r in rows(warehouse, "from leaderboard")}
+    assert "made-up" not in {r["model"] for r in rows(warehouse, "from leaderboard_with_imported")}
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,16 @@ def test_groups_and_a_single_trial(tmp_path):
     assert other.count("energy per output token") == 1
 
 
+def test_an_engine_that_was_put_together_for_tests_is_called_that(tmp_path):
+    warehouse = Warehouse.at(tmp_path)
+    cells(warehouse, [Spec(), Spec(quantization="q4_0", requirement_set="sglang-cpu-0.5.23")])
+    cells(warehouse, [Spec(output_tokens=8, requirement_set="llamacpp-1.0")])
+    with open_warehouse(warehouse) as connection:
+        text = leaderboard.render(leaderboard.read(connection))
+    assert text.count("its figures mean nothing") == 1
+    assert text.index("its figures mean nothing") > text.index("q4_0")
+
+
 def test_nothing_valid(tmp_path):
     with open_warehouse(tmp_path) as connection:
         assert leaderboard.render(leaderboard.read(connection)) == "no cell has a valid trial yet\n"

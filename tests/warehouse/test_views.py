@@ -303,3 +303,16 @@ def test_prefill_and_decode_apart_beside_the_cell_itself(tmp_path):
     assert row["isolated_j"] == pytest.approx(64 * prefill + 16 * decode)
     assert row["measured_j"] == pytest.approx(16 * figures[whole.cell.cell_id]["j_per_output_token"])
     assert row["difference"] == pytest.approx(row["isolated_j"] / row["measured_j"] - 1)
+    # Ten seconds are too short for the regression.
+    assert row["estimated_prefill_j_per_token"] is row["prefill_difference"] is None
+
+
+def test_licence_commit_and_digest_of_weights(tmp_path):
+    warehouse = Warehouse.at(str(tmp_path))
+    found = {"licence": "mit", "commit": "0" * 40, "digest": "d"}
+    add_trial(warehouse, Spec(weights=found), 0)
+    add_trial(warehouse, Spec(model="of-the-catalogue", weights={"licence": "x"}, facts={"licence": "apache-2.0"}), 1)
+    with open_warehouse(tmp_path) as connection:
+        rows = connection.sql("from trials order by model desc").to_pylist()
+    said = [(r["licence"], r["revision"], r["weights_digest"]) for r in rows]
+    assert said == [("mit", "0" * 40, "d"), ("apache-2.0", None, None)]

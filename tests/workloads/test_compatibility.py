@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from joulemark.warehouse.errors import BadInput
@@ -244,6 +246,29 @@ def test_versions_without_a_requirement_set():
     named = expanded(matrix, place, more="engines: {vllm: {environment: /e}}")
     assert len(named.cells) == 1
     assert kept("{model: qwen3-8b, accelerator: H100, engine: [vllm, sglang]}", place)
+
+
+def test_versions_side_by_side_each_with_its_environment():
+    place = Place(sets=("vllm-0.33.0",))
+    versions = '[{name: vllm, version: "0.31.0", environment: ./old}, {name: vllm, version: "0.33.0"}]'
+    found = expanded(f"{{model: qwen3-8b, accelerator: H100, engine: {versions}}}", place)
+    assert [c.deployment.engine.version for c in found.cells] == ["0.31.0", "0.33.0"]
+    assert len({c.deployment.deployment_id for c in found.cells}) == 2
+    assert {name: Path(path).name for name, path in found.environments.items()} == {"vllm 0.31.0": "old"}
+    assert all(Path(path).is_absolute() for path in found.environments.values())
+    # The axis goes over the section.
+    both = expanded(
+        "{model: qwen3-8b, accelerator: H100, engine: {name: vllm, environment: /axis}}",
+        place,
+        more="engines: {vllm: {environment: /all}}",
+    )
+    assert both.environments == {"vllm 0.33.0": "/axis"}
+
+
+def test_one_version_in_two_environments():
+    versions = "[{name: vllm, environment: /a}, {name: vllm, environment: /b}]"
+    with pytest.raises(BadInput, match=r"vllm 0.33.0 has two environments, /a and /b"):
+        expanded(f"{{model: qwen3-8b, accelerator: H100, engine: {versions}}}")
 
 
 def test_force_keeps_what_is_only_believed_not_to_work():

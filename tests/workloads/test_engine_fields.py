@@ -82,6 +82,7 @@ def test_an_endpoint_without_a_place_and_two_with_one_name(engine, more, words):
         ("{name: endpoint, url: 'http://h:1?key=x'}", "", "no user, password or query"),
         ("{name: endpoint, url: http://h:1, api_key_env: sk-abc-def}", "", "the name of the variable"),
         ("endpoint", "engines: {endpoint: {url: http://h:1, environment: x}}", "unknown key 'environment'"),
+        ("{name: endpoint, url: http://h:1, environment: x}", "", "an endpoint runs already"),
         ("vllm", "engines: {vllm: {args: {env.HF_TOKEN: x}}}", "env.HF_TOKEN is a secret"),
         ("vllm", "engines: {vllm: {args: {hf-token: x}}}", "hf-token is a secret"),
         ("{name: vllm, args: {api-key: x}}", "", "api-key is a secret"),

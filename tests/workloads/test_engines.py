@@ -242,9 +242,12 @@ def test_engine_state_reads_each_engine_s_own_names():
 def test_llamacpp_reads_back():
     engine = engine_named("llamacpp")
     props = {"model_ftype": "Q8_0", "total_slots": 8, "default_generation_settings": {"n_ctx": 144, "params": {}}}
-    found = engine.reported({"/props": props})
-    assert found == {"model_ftype": "Q8_0", "total_slots": 8, "context_tokens": 144}
+    log = f"warming up\nrunning xllamacpp {deployment('llamacpp').engine.version}\n"
+    found = engine.reported({"/props": props, "log": log})
+    version = {"version": deployment("llamacpp").engine.version}
+    assert found == {"model_ftype": "Q8_0", "total_slots": 8, "context_tokens": 144, **version}
     assert engine.mismatches(deployment("llamacpp"), found) == []
+    assert "the engine says" in engine.mismatches(deployment("llamacpp"), {**found, "version": "2020.1.1"})[0]
     assert engine.mismatches(deployment("llamacpp", quantization="q4_0"), found) == [
         "asked for q4_0, the GGUF file holds Q8_0"
     ]

@@ -8,6 +8,7 @@ of all cells are computed again whenever the set of trials has changed. What oth
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,13 +23,15 @@ from joulemark.warehouse.build.figures import figure_tables
 from joulemark.warehouse.build.merge import merge, sweep_out, without
 from joulemark.warehouse.build.meter_updates import MeterUpdates
 from joulemark.warehouse.build.part import part
+from joulemark.warehouse.build.phase_estimates import phase_rows
 from joulemark.warehouse.build.readings import PowerReader
 from joulemark.warehouse.build.renewal import renewed_trials
 from joulemark.warehouse.build.shares import request_energy_table
 from joulemark.warehouse.build.trial_energy import trial_energy_rows
+from joulemark.warehouse.build.trial_windows import trial_windows
 from joulemark.warehouse.errors import Vanished, WarehouseError
 from joulemark.warehouse.query.connection import connect
-from joulemark.warehouse.query.groups import ENERGY, FIGURES, SHARES, definition
+from joulemark.warehouse.query.groups import ENERGY, FIGURES, PHASES, SHARES, definition
 from joulemark.warehouse.query.snapshot import Snapshot, slo_digest, take, without_unreadable
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.identity import content_id
@@ -85,13 +88,16 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
     snapshot = without(snapshot, renewed_trials(snapshot, set(wanted)))
     reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
     clocks = Clocks(warehouse, snapshot.files["clocks"])
-    energies, figures, shares = (_missing(snapshot, group, wanted) for group in (ENERGY, FIGURES, SHARES))
+    groups = (ENERGY, FIGURES, SHARES, PHASES)
+    energies, figures, shares, phases = (_missing(snapshot, group, wanted) for group in groups)
     updates = MeterUpdates.read(warehouse, snapshot.files["nodes"] if energies else ())
     snapshot = _energies(snapshot, energies, reader, clocks, updates)
     for trials in _batches(figures):
         snapshot = _derived(snapshot, trials, _figures)
     for trials in _batches(shares):
         snapshot = _derived(snapshot, trials, partial(_shares, reader=reader))
+    for trials in _batches(phases):
+        snapshot = _derived(snapshot, trials, partial(_phases, reader=reader))
     statistics = only is None and _statistics(snapshot, changed=bool(figures))
     if statistics:
         snapshot = replace(snapshot, files=snapshot.files | {d: (whole_file(d),) for d in STATISTICS})
@@ -167,6 +173,15 @@ def _figures(snapshot: Snapshot, manifests: list[TrialManifest]) -> Snapshot:
 def _shares(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerReader) -> Snapshot:
     table = request_energy_table(part(snapshot, manifests), manifests, reader)
     return _write(snapshot, SHARES, manifests, {SHARES: table})
+
+
+def _phases(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerReader) -> Snapshot:
+    mine = part(snapshot, manifests)
+    with closing(connect(mine)) as connection:
+        windows = trial_windows(connection, mine, manifests, reader)
+        rows = [row for batch in windows for row in phase_rows(connection, batch)]
+    table = pa.Table.from_pylist(rows, schema=DATASETS[PHASES].arrow)
+    return _write(snapshot, PHASES, manifests, {PHASES: table})
 
 
 def _write(snapshot: Snapshot, group: str, manifests: list[TrialManifest], tables: dict[str, pa.Table]) -> Snapshot:

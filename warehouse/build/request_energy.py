@@ -6,6 +6,8 @@ divided among those active in it. What falls into pieces where none is active is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,13 +26,18 @@ def equal_shares(edges_j: Floats, edges_us: Instants, sent_us: Instants, done_us
     """
     pieces_j = np.diff(edges_j)
     first, last = np.searchsorted(edges_us, sent_us), np.searchsorted(edges_us, done_us)
-    changes = np.zeros(len(edges_us), dtype=np.int64)
-    np.add.at(changes, first, 1)
-    np.add.at(changes, last, -1)
-    active = np.cumsum(changes)[:-1]
+    active = active_requests(len(edges_us), first, last)
     per_request_j = np.divide(pieces_j, active, out=np.zeros_like(pieces_j), where=active > 0)
     cumulative_j = np.concatenate(([0.0], np.cumsum(per_request_j)))
     return cumulative_j[last] - cumulative_j[first], float(pieces_j[active == 0].sum())
+
+
+def active_requests(edges: int, first: Instants, last: Instants) -> Instants:
+    """Return how many requests are active between each two edges; each is from one edge to another, by number."""
+    changes = np.zeros(edges, dtype=np.int64)
+    np.add.at(changes, first, 1)
+    np.add.at(changes, last, -1)
+    return np.cumsum(changes)[:-1]
 
 
 def window_edges(window: Interval, sent_us: Instants, done_us: Instants) -> tuple[Instants, Instants, Instants]:
@@ -42,7 +49,7 @@ def window_edges(window: Interval, sent_us: Instants, done_us: Instants) -> tupl
     return every[np.concatenate(([True], every[1:] > every[:-1]))], sent_us, done_us
 
 
-def cumulative_j(curves: list[tuple[Curve, Interval]], edges_us: Instants, client_window: Interval) -> Floats:
+def cumulative_j(curves: Sequence[tuple[Curve, Interval]], edges_us: Instants, client_window: Interval) -> Floats:
     """Return the summed energy of all devices at each edge, since the window's start.
 
     The window is the same stretch of time on every node's clock, which is how instants of the client's node are

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from joulemark.warehouse.build.curve import Curve
 from joulemark.warehouse.build.readings import PowerReader
 from joulemark.warehouse.build.request_energy import cumulative_j, equal_shares, window_edges
 from joulemark.warehouse.build.spans import Spans, read_spans
+from joulemark.warehouse.build.window_energy import Row, window_components, window_energy
 from joulemark.warehouse.query.snapshot import Snapshot
 from joulemark.warehouse.schema import DATASETS
-from joulemark.warehouse.schema.trial import Interval, NodePart, TrialManifest
-
-Row = dict[str, Any]
+from joulemark.warehouse.schema.trial import TrialManifest
 
 METHOD = "equal_active"
-NARROWEST = ("gpu", "cpu", "gpu+cpu", "node")
-VALUES = {"counter": ("energy_uj",), "integral": ("power_mw",)}
-"""What a method needs of the readings."""
-
-COLUMNS = ("trial", "boundary", "interval", "node", "meter", "device", "scope", "method", "energy_j")
 
 
 @dataclass(frozen=True)
@@ -50,57 +39,23 @@ def request_energy_table(snapshot: Snapshot, manifests: Sequence[TrialManifest],
     cannot be read.
     """
     trials = {m.trial for m in manifests}
-    components = _components(snapshot, trials)
+    components = window_components(snapshot, trials)
     spans = read_spans(snapshot.warehouse, snapshot.files["requests"], trials)
     found = (_shares(m, components[m.trial], spans.get(m.trial, []), reader) for m in manifests)
     return _table(sorted((s for s in found if s is not None), key=lambda s: s.trial))
 
 
-def _components(snapshot: Snapshot, trials: Collection[str]) -> defaultdict[str, list[Row]]:
-    """Return what the energy of each trial's window is made of."""
-    found: defaultdict[str, list[Row]] = defaultdict(list)
-    for name in snapshot.files["trial_components"]:
-        with snapshot.warehouse.filesystem.open_input_file(snapshot.warehouse.path(name)) as source:
-            rows = pq.read_table(source, columns=list(COLUMNS), filters=pc.field("interval") == "window").to_pylist()
-        for row in rows:
-            if row["trial"] in trials:
-                found[row["trial"]].append(row)
-    return found
-
-
 def _shares(manifest: TrialManifest, components: list[Row], spans: list[Spans], reader: PowerReader) -> Shares | None:
-    boundary = next((b for b in NARROWEST if any(c["boundary"] == b for c in components)), None)
-    mine = [c for c in components if c["boundary"] == boundary]
-    parts = {p.node: p for p in manifest.nodes if p.window is not None}
-    if boundary is None or not parts or any(c["energy_j"] is None for c in mine):
+    energy = window_energy(manifest, components, (s.node for s in spans), reader)
+    if energy is None:
         return None
-    client = next((parts[s.node] for s in spans if s.node in parts), next(iter(parts.values())))
-    window = _window(client)
     sent_us, done_us = (
         np.concatenate([np.empty(0, np.int64), *(getattr(s, c) for s in spans)]) for c in ("sent_us", "done_us")
     )
-    edges_us, sent_us, done_us = window_edges(window, sent_us, done_us)
-    energy_j = cumulative_j(list(_curves(mine, parts, reader)), edges_us, window)
+    edges_us, sent_us, done_us = window_edges(energy.window, sent_us, done_us)
+    energy_j = cumulative_j(energy.curves, edges_us, energy.window)
     shares_j, rest_j = equal_shares(energy_j, edges_us, sent_us, done_us)
-    return Shares(manifest.trial, boundary, client.node, spans, shares_j, rest_j)
-
-
-def _curves(components: list[Row], parts: dict[str, NodePart], reader: PowerReader) -> Iterator[tuple[Curve, Interval]]:
-    for node, part in parts.items():
-        window = _window(part)
-        chosen = [c for c in components if c["node"] == node]
-        values = sorted({v for c in chosen for v in VALUES[c["method"]]})
-        devices = {c["device"] for c in chosen}
-        found = reader.read(node, window.start_us, window.end_us, devices=devices, values=values)
-        series = {(s.meter, s.device, s.scope): s for s in found}
-        for c in chosen:
-            one = series[c["meter"], c["device"], c["scope"]]
-            yield one.curve(c["method"], window.start_us, window.end_us), window
-
-
-def _window(part: NodePart) -> Interval:
-    assert part.window is not None
-    return part.window
+    return Shares(manifest.trial, energy.boundary, energy.node, spans, shares_j, rest_j)
 
 
 def _table(shares: Sequence[Shares]) -> pa.Table:

@@ -9,12 +9,13 @@ from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.views import ORDER, STORED, view_text
 
-ENERGY, FIGURES, SHARES = "trial_energy", "figures", "request_energy"
+ENERGY, FIGURES, SHARES, PHASES = "trial_energy", "figures", "request_energy", "phase_estimates"
 
 GROUPS: dict[str, tuple[str, ...]] = {
     ENERGY: ("trial_energy",),
     FIGURES: STORED,
     SHARES: ("request_energy",),
+    PHASES: ("phase_estimates",),
 }
 """Datasets and stored views by group, each group after those that it rests on."""
 
@@ -25,8 +26,9 @@ def definition(group: str) -> str:
     versions = [DATASETS["trial_energy"].version]
     if group == ENERGY:
         return content_id(versions)
-    if group == SHARES:
-        return content_id([*versions, DATASETS["request_energy"].version, _texts(["trial_components"])])
+    if group in (SHARES, PHASES):
+        built = [DATASETS[d].version for d in GROUPS[group]]
+        return content_id([*versions, *built, _texts(["trial_components", *(["tokens"] if group == PHASES else [])])])
     return content_id([*versions, _texts(STORED)])
 
 

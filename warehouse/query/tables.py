@@ -23,6 +23,7 @@ _NODE_PART = pa.struct(
         ("window", _INTERVAL),
         ("cold_idle", _INTERVAL),
         ("loaded_idle", _INTERVAL),
+        ("loaded_idle_cpus", pa.float64()),
     ]
 )
 _CLIENT = pa.struct(

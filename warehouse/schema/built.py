@@ -94,6 +94,35 @@ REQUEST_ENERGY = Dataset(
     sort_by=("trial", "request"),
 )
 
+PHASE_ESTIMATES = Dataset(
+    name="phase_estimates",
+    row="a trial's energy by phase, estimated by a regression inside its window: an estimate, not a measurement",
+    version=1,
+    columns=(
+        Column("trial", WORD, "trial"),
+        Column("boundary", WORD, "boundary whose energy is explained"),
+        Column(
+            "prefill_j_per_token",
+            pa.float64(),
+            "energy of one token of the prompt; NULL where the window does not tell",
+            nullable=True,
+        ),
+        Column("prefill_half_j", pa.float64(), "half width of its 95 % interval", nullable=True),
+        Column("decode_j_per_token", pa.float64(), "energy of one token of the answer", nullable=True),
+        Column("decode_half_j", pa.float64(), "half width of its 95 % interval", nullable=True),
+        Column("bins", pa.int32(), "stretches that the window was cut into"),
+        Column("bin_s", pa.float64(), "length of each in seconds"),
+        Column(
+            "reason",
+            WORD,
+            "why there is no figure: `few_bins` (under 30), `one_phase` (no tokens of the other), `phases_in_step` "
+            "(the mix does not vary)",
+            nullable=True,
+        ),
+    ),
+    sort_by=("trial",),
+)
+
 CELL_STATISTICS = Dataset(
     name="cell_statistics",
     row="J per output token of one cell by boundary and fidelity, with interval and rank range",

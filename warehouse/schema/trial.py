@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MANIFEST_VERSION = 1
+FOR_TESTS = "sglang-cpu-%"
+"""Requirement sets, as an SQL pattern, of engines whose figures mean nothing: put together to test how they are run."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Interval:
 class NodePart:
     """What one node contributed: its devices and its intervals.
 
-    ``devices`` are GPU UUIDs, or ``("cpu",)`` where the engine runs on the CPU.
+    ``devices`` are GPU UUIDs, or ``("cpu",)`` where the engine runs on the CPU. ``loaded_idle_cpus`` is how many
+    logical CPUs the engine kept busy while it was loaded and asked nothing: some schedulers spin.
     """
 
     node: str
@@ -38,6 +41,7 @@ class NodePart:
     window: Interval | None = None
     cold_idle: Interval | None = None
     loaded_idle: Interval | None = None
+    loaded_idle_cpus: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,11 @@ class ClientHealth:
 
 @dataclass(frozen=True)
 class EngineRecord:
-    """The engine as started and as it describes itself. ``ready_s`` is None where it never became ready."""
+    """The engine as started and as it describes itself. ``ready_s`` is None where it never became ready.
+
+    ``requirement_set`` names the pinned set that its environment was made from, None for an environment of the
+    user's. ``weights`` holds licence, commit and digest of what it loaded, as far as its node could tell.
+    """
 
     name: str
     version: str
@@ -93,6 +101,8 @@ class EngineRecord:
     reported: dict[str, Any]
     ready_s: float | None
     log: str
+    requirement_set: str | None = None
+    weights: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

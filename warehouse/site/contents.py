@@ -1,4 +1,7 @@
-"""What a publication holds: the tables of the warehouse, without simulated trials unless they are asked for."""
+"""What a publication holds: the tables of the warehouse, without simulated trials unless they are asked for.
+
+Engines that were put together for tests are never in it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from joulemark.warehouse.query.open import Connection
+from joulemark.warehouse.schema.trial import FOR_TESTS
 from joulemark.warehouse.site.options import Options
 from joulemark.warehouse.site.redact import Redactor, redactor
 from joulemark.warehouse.views import MACROS, ORDER
@@ -25,7 +29,8 @@ TRACES = ("power", "requests", "engine_state", "device_state", "request_energy")
 """What is published for each trial."""
 
 _HIDE = """
-CREATE TEMP TABLE hidden_trials AS SELECT trial, cell, sweep FROM manifests WHERE simulated AND NOT {wanted};
+CREATE TEMP TABLE hidden_trials AS SELECT trial, cell, sweep FROM manifests
+  WHERE simulated AND NOT {wanted} OR coalesce(engine::JSON ->> '$.requirement_set', '') LIKE '{for_tests}';
 CREATE TEMP TABLE hidden_cells AS
   SELECT DISTINCT cell FROM hidden_trials
   WHERE cell NOT IN (SELECT cell FROM manifests WHERE trial NOT IN (SELECT trial FROM hidden_trials));
@@ -47,7 +52,7 @@ class Contents:
     def of(cls, connection: Connection, options: Options) -> Contents:
         """Prepare ``connection``, which must not be locked down, and find what to redact."""
         wanted = "true" if options.simulated else "false"
-        connection.duckdb.execute(_HIDE.format(wanted=wanted))
+        connection.duckdb.execute(_HIDE.format(wanted=wanted, for_tests=FOR_TESTS))
         nodes = _nodes(connection)
         told = connection.duckdb.sql("SELECT coalesce(error, '') || ' ' || coalesce(engine, '') FROM manifests")
         texts = (text for (text,) in told.fetchall())

@@ -25,7 +25,15 @@ from __future__ import annotations
 TRIALS = "trials"
 SWEEPS = "sweeps"
 LOGS = "logs"
-BUILT = ("trial_energy", "request_energy", "cell_statistics", "lever_effects", "node_differences", "sweep_drift")
+BUILT = (
+    "trial_energy",
+    "request_energy",
+    "phase_estimates",
+    "cell_statistics",
+    "lever_effects",
+    "node_differences",
+    "sweep_drift",
+)
 KEPT = "kept"
 PACK = "pack-"
 

@@ -48,6 +48,7 @@
 -- peak_w: highest power of any trial [W]
 -- loaded_idle_w: mean power with the engine loaded and no requests [W]
 -- cold_idle_w: mean power without an engine [W]
+-- loaded_idle_cpus: logical CPUs that the engine kept busy with no requests: schedulers that spin
 -- ttft_p50_ms: time to the first token, median of each trial [ms]
 -- ttft_p99_ms: 99th percentile of each trial [ms]
 -- tpot_p50_ms: time per output token, median of each trial [ms]
@@ -83,6 +84,7 @@ figures AS (
     max(peak_w) FILTER (valid) AS peak_w,
     avg(loaded_idle_w) FILTER (valid) AS loaded_idle_w,
     avg(cold_idle_w) FILTER (valid) AS cold_idle_w,
+    avg(loaded_idle_cpus) FILTER (valid) AS loaded_idle_cpus,
     avg(ttft_p50_ms) FILTER (valid) AS ttft_p50_ms,
     avg(ttft_p99_ms) FILTER (valid) AS ttft_p99_ms,
     avg(tpot_p50_ms) FILTER (valid) AS tpot_p50_ms,
@@ -147,6 +149,7 @@ SELECT
   r.peak_w,
   r.loaded_idle_w,
   r.cold_idle_w,
+  r.loaded_idle_cpus,
   r.ttft_p50_ms,
   r.ttft_p99_ms,
   r.tpot_p50_ms,

@@ -1,6 +1,6 @@
 -- Measured cells and imported results in one order, for those who ask for it: by J per output token within one boundary.
 -- Imported results were measured by others, in other ways and under other loads, and have no interval: a place here says
--- less than a rank of `leaderboard`, which holds measured rows only.
+-- less than a rank of `leaderboard`. Simulated cells have no place beside what was measured, here or elsewhere.
 --
 -- place: place by J per output token within the boundary
 -- origin: `joulemark`, or the format of the imported file
@@ -25,6 +25,7 @@ WITH together AS (
     'joulemark' AS origin, boundary, fidelity, model, quantization, engine, accelerator, devices, concurrency,
     NULL::VARCHAR AS task, j_per_token, tokens_per_s, itl_p50_ms, cell, NULL::VARCHAR AS source
   FROM leaderboard
+  WHERE fidelity <> 'simulated'
   UNION ALL
   SELECT
     format, boundary, fidelity, model, quantization, engine, accelerator, devices, concurrency,

@@ -1,7 +1,8 @@
 -- Prefill and decode apart: for each cell whose companions (`phases: isolate`) have valid trials in the same boundary and
 -- fidelity, the energy of a prompt's token from prompts alone, that of an answer's token from long answers to tiny
 -- prompts (less those prompts), and what the two would make of the cell's own requests beside what was measured. The
--- difference is what the phases do to each other in one batch, and the shorter context of the long answers.
+-- difference is what the phases do to each other in one batch, and the shorter context of the long answers. Beside it
+-- stands what a regression inside the cell's own windows says (`phase_estimates`): an estimate, not a measurement.
 --
 -- cell: cell
 -- boundary: what the energy contains
@@ -18,6 +19,12 @@
 -- isolated_j: what both make of one request: prompt and answer [J]
 -- measured_j: energy of one request of the cell, as measured [J]
 -- difference: isolated_j / measured_j - 1
+-- estimated_prefill_j_per_token: the regression's energy of one token of the prompt, mean of the cell's valid trials [J/token]
+-- estimated_prefill_half_j: half width of its 95 % interval [J/token]
+-- estimated_decode_j_per_token: the regression's energy of one token of the answer [J/token]
+-- estimated_decode_half_j: half width of its 95 % interval [J/token]
+-- prefill_difference: estimated_prefill_j_per_token / prefill_j_per_token - 1
+-- decode_difference: estimated_decode_j_per_token / decode_j_per_token - 1
 CREATE VIEW phase_energy AS
 WITH asked AS (
   SELECT
@@ -69,6 +76,20 @@ apart AS (
   JOIN answers AS a
     ON a.deployment = c.deployment AND a.boundary = c.boundary AND a.fidelity = c.fidelity AND a.rest = c.rest
     AND a.window_policy = c.window_policy AND a.output_tokens = c.output_tokens AND a.cell <> c.cell
+),
+estimated AS (
+  SELECT
+    r.cell AS estimated_cell,
+    r.boundary AS estimated_boundary,
+    r.fidelity AS estimated_fidelity,
+    avg(e.prefill_j_per_token) AS estimated_prefill_j_per_token,
+    sqrt(sum(e.prefill_half_j ** 2)) / count(*) AS estimated_prefill_half_j,
+    avg(e.decode_j_per_token) AS estimated_decode_j_per_token,
+    sqrt(sum(e.decode_half_j ** 2)) / count(*) AS estimated_decode_half_j
+  FROM trial_results AS r
+  JOIN phase_estimates AS e ON e.trial = r.trial AND e.boundary = r.boundary
+  WHERE r.valid AND e.reason IS NULL
+  GROUP BY ALL
 )
 SELECT
   cell,
@@ -85,5 +106,12 @@ SELECT
   decode_j_per_token,
   input_tokens * prefill_j_per_token + output_tokens * decode_j_per_token AS isolated_j,
   output_tokens * j_per_output_token AS measured_j,
-  isolated_j / measured_j - 1 AS difference
-FROM apart;
+  isolated_j / measured_j - 1 AS difference,
+  estimated_prefill_j_per_token,
+  estimated_prefill_half_j,
+  estimated_decode_j_per_token,
+  estimated_decode_half_j,
+  estimated_prefill_j_per_token / prefill_j_per_token - 1 AS prefill_difference,
+  estimated_decode_j_per_token / decode_j_per_token - 1 AS decode_difference
+FROM apart
+LEFT JOIN estimated ON estimated_cell = cell AND estimated_boundary = boundary AND estimated_fidelity = fidelity;

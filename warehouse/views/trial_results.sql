@@ -22,6 +22,7 @@
 -- peak_w: highest power in the window; an upper bound for several devices [W]
 -- loaded_idle_w: mean power with the engine loaded and no requests [W]
 -- cold_idle_w: mean power without an engine [W]
+-- loaded_idle_cpus: logical CPUs that the engine kept busy with no requests
 -- output_tokens: tokens received in the window
 -- input_tokens: prompt tokens whose first answer token falls into the window
 -- cached_tokens: those of them taken from the engine's cache
@@ -51,6 +52,7 @@ WITH joined AS (
     t.sweep, t.cell, t.trial, p.boundary, p.fidelity, t.outcome, t.nodes, t.devices, t.start, t.repeat, t.attempt, t.started_at,
     k.*,
     p.energy_j, p.uncertainty_j, p.sensor_j, p.methods, p.disagreement, p.mean_w, p.peak_w, p.loaded_idle_w, p.cold_idle_w,
+    t.loaded_idle_cpus,
     list_sort(list_distinct(
       -- Idle devices and the client are outside a boundary that is the device alone.
       list_filter(
@@ -99,6 +101,7 @@ SELECT
   peak_w,
   loaded_idle_w,
   cold_idle_w,
+  loaded_idle_cpus,
   output_tokens,
   input_tokens,
   cached_tokens,

@@ -14,7 +14,9 @@
 -- devices: GPUs of all its nodes; 0 where the engine runs on the CPU
 -- on_cpu: whether the engine runs on the CPU
 -- model: model
--- revision: revision of its weights
+-- revision: revision of its weights: as asked for, else the commit that was found on the node
+-- licence: licence of its weights: the catalogue's, else what the model card on the node says
+-- weights_digest: digest of the files that were loaded: begins, ends and sizes
 -- weights: `real`, `generated` or `dummy`
 -- architecture: `dense` or `moe`
 -- total_params: parameters
@@ -56,6 +58,7 @@
 -- reasons: what speaks against the trial as the agents saw it; see `trial_results` for all reasons
 -- engine_start: id of the engine start; its log is logs/<id>.log
 -- ready_s: time from the engine's start until it was ready [s]
+-- loaded_idle_cpus: logical CPUs that the engine kept busy with no requests; of the first node
 -- in_flight_fraction: requests in flight in the window, as a share of the target
 -- client_lag_p99_ms: event-loop lag of the load client, 99th percentile [ms]
 -- client_cpu_fraction: CPU use of the load client, as a share of one core; of its busiest process where there are several
@@ -90,7 +93,9 @@ SELECT
     ::INTEGER AS devices,
   coalesce(part.devices = ['cpu'], f ->> '$.accelerator' = 'cpu') AS on_cpu,
   f ->> '$.model.name' AS model,
-  f ->> '$.model.revision' AS revision,
+  coalesce(f ->> '$.model.revision', engine::JSON ->> '$.weights.commit') AS revision,
+  coalesce(model::JSON ->> '$.licence', engine::JSON ->> '$.weights.licence') AS licence,
+  engine::JSON ->> '$.weights.digest' AS weights_digest,
   f ->> '$.model.weights' AS weights,
   model::JSON ->> '$.architecture' AS architecture,
   try_cast(model::JSON ->> '$.total_params' AS BIGINT) AS total_params,
@@ -149,6 +154,7 @@ SELECT
   reasons,
   engine::JSON ->> '$.start_id' AS engine_start,
   try_cast(engine::JSON ->> '$.ready_s' AS DOUBLE) AS ready_s,
+  part.loaded_idle_cpus AS loaded_idle_cpus,
   client.in_flight_fraction AS in_flight_fraction,
   client.lag_p99_us / 1e3 AS client_lag_p99_ms,
   client.cpu_fraction AS client_cpu_fraction,

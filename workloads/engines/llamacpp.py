@@ -13,17 +13,18 @@ from typing import Any
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Deployment, Scalar
-from joulemark.workloads.engines.adapter import ApiTraits, Command, FailurePattern, StartFacts
+from joulemark.workloads.engines.adapter import LOG, ApiTraits, Command, FailurePattern, StartFacts
 from joulemark.workloads.engines.common import check_commons, common_name
 from joulemark.workloads.engines.failures import LLAMACPP
 from joulemark.workloads.engines.options import flags, merged, refuse_reserved, text, variables
-from joulemark.workloads.engines.readback import present
+from joulemark.workloads.engines.readback import differences, present
 from joulemark.workloads.engines.translate import llamacpp_options
 from joulemark.workloads.precision import kv_words, quantizations_of
 
 LAUNCHER = "{launcher}"
 """Stands for the path of the launcher script, which depends on the node."""
 
+_VERSION = re.compile(r"^running xllamacpp (\S+)$", re.MULTILINE)
 _LAUNCHER_OPTIONS = ("threads", "context")
 _RESERVED = {
     "model.path": "the model axis names the model",
@@ -120,18 +121,21 @@ class LlamaCpp:
         }
 
     def reported(self, documents: Mapping[str, Any]) -> dict[str, Any]:
-        """Return precision, slots and context from ``/props``."""
+        """Return precision, slots and context from ``/props``, the version of the wheel from the log."""
         props = documents.get("/props") or {}
         found = {key: props.get(key) for key in ("model_ftype", "model_path", "total_slots", "build_info")}
         found["context_tokens"] = (props.get("default_generation_settings") or {}).get("n_ctx")
+        version = _VERSION.search(str(documents.get(LOG) or ""))
+        found["version"] = version[1] if version else None
         return present(found)
 
     def mismatches(self, deployment: Deployment, reported: Mapping[str, Any]) -> list[str]:
-        """Return a sentence where the file's precision is not the one asked for."""
+        """Return a sentence where the version, or the file's precision, is not the one asked for."""
+        said = differences({"version": deployment.engine.version}, reported)
         ftype = reported.get("model_ftype")
-        if ftype is None or quantization_of_ftype(ftype) == deployment.quantization:
-            return []
-        return [f"asked for {deployment.quantization}, the GGUF file holds {ftype}"]
+        if ftype is not None and quantization_of_ftype(ftype) != deployment.quantization:
+            said.append(f"asked for {deployment.quantization}, the GGUF file holds {ftype}")
+        return said
 
 
 def quantization_of_ftype(ftype: str) -> str:

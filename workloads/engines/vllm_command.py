@@ -125,7 +125,8 @@ def _environment(deployment: Deployment, facts: StartFacts) -> dict[str, str]:
         small = deployment.model.source == "generated"
         found["VLLM_CPU_KVCACHE_SPACE"] = "1" if small else str(CPU_KV_CACHE_GIB)
         if facts.cpus:
-            found["VLLM_CPU_OMP_THREADS_BIND"] = _binding(facts.cpus, deployment.parallel.devices)
+            nodes = facts.span.nodes if facts.span is not None else 1
+            found["VLLM_CPU_OMP_THREADS_BIND"] = _binding(facts.cpus, deployment.parallel.devices // nodes)
     return found
 
 

@@ -28,6 +28,7 @@ from joulemark.workloads.models.facts import ModelFacts
 from joulemark.workloads.models.generated import generated_quantizations
 from joulemark.workloads.models.resolve import local_config, resolve_model
 from joulemark.workloads.precision import UNQUANTIZED, is_a, quantizations_of
+from joulemark.workloads.sweep.engine_fields import environment_path
 from joulemark.workloads.sweep.model import ArgValue, Axis, EngineAsk, EngineSettings, ModelAsk, Sweep
 from joulemark.workloads.sweep.values import LINK, LOAD_AXES
 from joulemark.workloads.sweep.workload_model import WorkloadAsk
@@ -63,6 +64,8 @@ class CellMaker:
         self._places = {a.name: a.where for a in sweep.axes} | {k: a.where for a in sweep.axes for k in _linked(a)}
         self.endpoints: dict[str, EndpointPlace] = {}
         """Where the endpoints are, by the version that is declared of them."""
+        self.environments: dict[str, str] = {}
+        """Environments of the user's by engine and version (``EngineRef.named``)."""
         self._models: dict[ModelAsk, tuple[ModelRef, ModelFacts | None]] = {}
 
     def model(self, ask: ModelAsk) -> tuple[ModelRef, ModelFacts | None]:
@@ -98,6 +101,7 @@ class CellMaker:
         args = _engine_args(engine, settings.args, engine_ask.args, point)
         if engine.name == Endpoint.name:
             self._keep_place(version, engine_ask.place or settings.place)
+        own_environment = self._keep_environment(engine_ask, settings, EngineRef(engine.name, version).named)
         weights, refused = model, None
         # What an endpoint has loaded is as it is: the sweep file declares it.
         if engine.weights_format != "any":
@@ -115,12 +119,25 @@ class CellMaker:
         window = WindowPolicy(self.sweep.measure.warmup_s, self.sweep.measure.window_s)
         asked = self._asked(point)
         cell = Cell(deployment, make_workload(asked, window, self.files), window)
-        if on_cpu and not settings.environment and not has_cpu_build(engine.name):
+        if on_cpu and not own_environment and not has_cpu_build(engine.name):
             refused = (
                 f"{engine.name} has no CPU build that joulemark could install; "
                 f"name one of your own: engines: {{{engine.name}: {{environment: PATH}}}}"
             )
-        return Candidate(cell, model, facts, refusal(deployment) or refused, asked, bool(settings.environment))
+        return Candidate(cell, model, facts, refusal(deployment) or refused, asked, own_environment)
+
+    def _keep_environment(self, ask: EngineAsk, settings: EngineSettings, engine: str) -> bool:
+        """Note where the user has this engine; return whether there is such a place. Raises BadInput for two."""
+        own = environment_path(ask.environment, self.sweep.folder) if ask.environment else None
+        environment = own or settings.environment
+        if environment is None:
+            return False
+        if self.environments.setdefault(engine, environment) != environment:
+            raise BadInput(
+                f"{self.sweep.source}: {engine} has two environments, {self.environments[engine]} and {environment}: "
+                "give each the exact version that it holds"
+            )
+        return True
 
     def _keep_place(self, version: str, place: EndpointPlace | None) -> None:
         """Note where the endpoint of this version is. Raises BadInput where that is not said, or is two places."""

@@ -59,6 +59,8 @@ class Expansion:
     """The files that its workloads name."""
     endpoints: Mapping[str, EndpointPlace] = field(default_factory=dict)
     """Where the endpoints are, by the version that is declared of them."""
+    environments: Mapping[str, str] = field(default_factory=dict)
+    """Environments of the user's, by engine and version."""
     forced: tuple[Omission, ...] = ()
 
 
@@ -111,6 +113,7 @@ def expand(sweep: Sweep, place: Place | None = None, *, force: bool = False) -> 
         facts,
         maker.files.tables,
         maker.endpoints,
+        maker.environments,
         tuple(forced),
     )
 

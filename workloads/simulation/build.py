@@ -7,6 +7,7 @@ from joulemark.workloads.cell import Deployment
 from joulemark.workloads.memory import weight_bytes
 from joulemark.workloads.models.facts import ModelFacts, kv_bytes_per_token
 from joulemark.workloads.precision import KV_TYPES, QUANTIZATIONS
+from joulemark.workloads.shapes import shape_reasons
 from joulemark.workloads.simulation.hardware import SimulatedGpu, parameters, simulated_gpus
 from joulemark.workloads.simulation.machine import Machine
 
@@ -31,7 +32,8 @@ def why_not(deployment: Deployment, facts: ModelFacts | None) -> str | None:
         return f"the power limit of {gpu.label} is over {gpu.idle_w[1]:g} W and up to {gpu.limit_w:g} W"
     if _room_bytes(deployment, facts, gpu) <= 0:
         return f"the weights of {deployment.model.name} do not fit on {deployment.parallel.devices} x {gpu.label}"
-    return None
+    # A real engine could not share the model out so either.
+    return next(shape_reasons(deployment, facts), None)
 
 
 def machine_of(deployment: Deployment, facts: ModelFacts | None) -> Machine:

@@ -27,11 +27,14 @@ def engine_value(item: Item) -> EngineAsk:
     """Return an engine as an axis value: a name, or a mapping with ``name``."""
     if not isinstance(item.value, dict):
         return EngineAsk(item.one_of(ENGINE_NAMES, "engine"))
-    fields = item.fields(("name", "version", "args", *PLACE_KEYS), "engine", required=("name",))
+    fields = item.fields(("name", "version", "args", "environment", *PLACE_KEYS), "engine", required=("name",))
     name = fields["name"].one_of(ENGINE_NAMES, "engine")
     version = fields["version"].text("version") if "version" in fields else None
     args = engine_args(fields["args"]) if "args" in fields else {}
-    return EngineAsk(name, version, args, _place(name, fields))
+    if name == Endpoint.name and "environment" in fields:
+        raise fields["environment"].error("an endpoint runs already: it has a url, and no environment")
+    environment = _environment(fields["environment"]) if "environment" in fields else None
+    return EngineAsk(name, version, args, environment, _place(name, fields))
 
 
 def engine_settings(item: Item, base: Path) -> dict[str, EngineSettings]:
@@ -48,7 +51,9 @@ def engine_settings(item: Item, base: Path) -> dict[str, EngineSettings]:
         found[name] = EngineSettings(
             version=fields["version"].text("version") if "version" in fields else None,
             args=engine_args(fields["args"]) if "args" in fields else {},
-            environment=_environment(fields["environment"], base) if "environment" in fields else None,
+            environment=environment_path(_environment(fields["environment"]), base)
+            if "environment" in fields
+            else None,
             place=_place(name, fields),
         )
     return found
@@ -123,7 +128,11 @@ def _device(item: Item) -> str:
     return str(item.value) if isinstance(item.value, int) else item.text("a GPU's index or UUID")
 
 
-def _environment(item: Item, base: Path) -> str:
-    """Absolute, not resolved: the interpreter of a virtual environment is a link that must stay one."""
-    path = Path(item.text("environment, the path of an interpreter or virtual environment")).expanduser()
+def environment_path(text: str, base: Path) -> str:
+    """Return the absolute path, not resolved: a virtual environment's interpreter is a link that must stay one."""
+    path = Path(text).expanduser()
     return str(path if path.is_absolute() else base.absolute() / path)
+
+
+def _environment(item: Item) -> str:
+    return item.text("environment, the path of an interpreter or virtual environment")

@@ -57,11 +57,15 @@ class Selection:
 
 @dataclass(frozen=True)
 class EngineAsk:
-    """One engine as an axis value; ``version``, ``args`` and ``place`` go over those of the sweep's ``engines``."""
+    """One engine as an axis value; what it says goes over the sweep's ``engines``.
+
+    The path of ``environment`` is as written: a relative one starts at the sweep file.
+    """
 
     name: str
     version: str | None = None
     args: Mapping[str, ArgValue] = field(default_factory=dict)
+    environment: str | None = None
     place: EndpointPlace | None = None
 
 

@@ -138,15 +138,18 @@ def test_a_machine_survives_json():
     ("changes", "says"),
     [
         ({"accelerator": "cpu"}, "CPUs are not simulated: name an accelerator"),
-        ({"accelerator": "V100"}, "no figures of V100"),
+        ({"accelerator": "P4"}, "no figures of P4"),
         ({"power_limit_w": 50}, "the power limit of H100 is over 120 W and up to 700 W"),
         ({"model": "llama-3.1-70b"}, "the weights of llama-3.1-70b do not fit on 1 x H100"),
+        ({"tensor": 3}, "32 attention heads of llama-3.1-8b cannot be shared out evenly over 3 devices"),
+        ({"expert": True}, "expert parallelism needs experts"),
     ],
 )
 def test_what_cannot_be_simulated_is_said(changes, says):
     model = changes.get("model", "llama-3.1-8b")
+    expected = catalogue()[model].facts
     with pytest.raises(BadInput, match=says):
-        machine_of(deployment(**changes), catalogue()[model].facts)
+        machine_of(deployment(**changes), expected)
 
 
 def test_models_without_a_known_shape_cannot_be_simulated():

@@ -38,6 +38,10 @@ def test_the_table_is_what_the_script_prints(forecasts):
     assert table in PAGE, f"python benchmarks/forecasts.py prints another table:\n{table}"
 
 
+def test_what_a_quarter_more_does_is_on_the_page(forecasts):
+    assert forecasts.sensitivity() in PAGE
+
+
 def test_errors_are_signed_and_summed_up_right(forecasts):
     """A forecast of half of what was published is off by -50 %, and by a factor of 2."""
     published = {"source": "ML.ENERGY v3 lm-arena-chat", "system": "H100", "gpus": "1", "precision": "bf16"}
