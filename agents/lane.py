@@ -156,7 +156,7 @@ class Lane:
         if deployment.power_limit_w is not None and deployment.engine.name != Simulated.name:
             self._limit(deployment.power_limit_w)
         host = self._host = self._start(order, interpreter, model_path)
-        own = deployment.engine.named in self.things.config.environments
+        own = deployment.engine.name == Simulated.name or deployment.engine.named in self.things.config.environments
         host.record = replace(
             host.record,
             requirement_set=None if own else _set_of(deployment),

@@ -1,6 +1,6 @@
 """joulemark's load client beside ``vllm bench serve`` and ``vllm-rs bench serve``, against one real vLLM server.
 
-    python benchmarks/client_beside.py --cache FOLDER [--repeats 6]
+    python benchmarks/client_beside.py --cache FOLDER [--repeats 6] [--as-it-comes]
 
 A generated model on vLLM's CPU build, one server for all; the clients take turns, each time in the opposite order of
 the time before, and ask for the same number of requests of the same lengths at the same concurrency, all streams
@@ -9,8 +9,8 @@ and of TPOT (the time after the first token over the tokens after it) must agree
 mean difference of two clients' medians against its 95 % interval, all comparisons together. Others are installed below
 FOLDER (some GB) where they are not there yet. Ends with 1 where tokens or times differ.
 
-All ask for usage on every chunk, with which joulemark counts tokens. It costs the server time; how much is shown by the
-others once more, as they come.
+All ask for usage on every chunk, with which joulemark counts tokens. It costs the server time; with ``--as-it-comes``
+the others run once more without it, and show how much.
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cache", type=Path, required=True, help="where the others are, or will be installed")
     parser.add_argument("--repeats", type=int, default=6)
+    parser.add_argument("--as-it-comes", action="store_true", help="the others also without usage on every chunk")
     asked = parser.parse_args()
     os.environ.setdefault("JOULEMARK_HOME", tempfile.mkdtemp())
     os.sched_setaffinity(0, {cores()[0]})
@@ -147,7 +148,8 @@ def main() -> int:
         if isinstance(one, Missing):
             print(f"{one.name} could not be run: {one.reason}")
     clients = [c for c in found if isinstance(c, Client)]
-    clients += [replace(c, name=f"{c.name}, {AS_IT_COMES}") for c in clients[1:]]
+    if asked.as_it_comes:
+        clients += [replace(c, name=f"{c.name}, {AS_IT_COMES}") for c in clients[1:]]
     model = tokenizer(asked.cache)
     seen = {c.name: Seen() for c in clients}
     with vllm(asked.cache, model, cores()[0]) as url:

@@ -42,7 +42,7 @@ from client_rivals import (
 from client_watch import cores, others_busy, run_on, serving, spread, streaming, wait_for_quiet
 from server_process import FLAGS, SOURCES, build
 
-STREAMS, CHUNKS, GAP_S, TTFT_S, REQUESTS, INPUT_TOKENS = 100, 100, 0.02, 0.04, 1500, 16
+STREAMS, CHUNKS, GAP_S, TTFT_S, REQUESTS, INPUT_TOKENS = 100, 100, 0.02, 0.04, 1000, 16
 LIMITS = {"vllm bench serve (Python)": 0.6, "GuideLLM": 0.5, "AIPerf": 0.35}
 LIMIT_S = 240.0
 TRIES, OTHERS_AT_MOST = 4, 0.15

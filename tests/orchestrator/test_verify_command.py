@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
 
 from joulemark.agents import observer
+from joulemark.agents.machine import VARIABLE, Machine
 from joulemark.agents.meters import discover
 from joulemark.agents.meters.cpu_model import CpuModelMeter
 from joulemark.agents.meters.cpu_watts import CpuWatts
@@ -52,6 +54,21 @@ def test_one_wrong_is_exit_code_3(few):
     assert result.exception.exit_code == 3
     assert "1 of 2 known answers came out wrong" in str(result.exception)
     assert "WRONG    b: two: expected 2, got 7" in result.output
+
+
+def test_the_observer_is_skipped_beside_another_measurement(few, monkeypatch):
+    few(2)
+    monkeypatch.setenv(VARIABLE, f"{os.getpid()}-observer")
+    monkeypatch.setattr(observer, "observe", lambda *_: pytest.fail("observed beside another"))
+    other = Machine()
+    other.claim(pytest.fail)
+    try:
+        result = CliRunner().invoke(cli, ["verify", "--observer"])
+    finally:
+        other.release()
+    assert result.exit_code == 0
+    assert "skipped  observer: idle power" in result.output
+    assert f"(process {os.getpid()}), which measures on this machine; measure again when it has ended" in result.output
 
 
 def test_the_observer_is_skipped_where_nothing_counts_energy(few, monkeypatch):

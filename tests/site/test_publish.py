@@ -183,10 +183,10 @@ def test_what_a_publication_no_longer_has_goes(small, no_assets, tmp_path):
 def test_a_forged_list_of_hashes_deletes_nothing_elsewhere(small, no_assets, tmp_path):
     outside = tmp_path / "outside"
     outside.write_text("mine")
-    folder = published(small, tmp_path / "site", no_assets)
+    folder = published(small, tmp_path / "site", no_assets, sql=False, traces=False)
     with (folder / "SHA256SUMS").open("a") as sums:
         sums.write(f"{'0' * 64}  ../outside\n{'0' * 64}  {outside}\n")
-    published(small, folder, no_assets)
+    published(small, folder, no_assets, sql=False, traces=False)
     assert outside.read_text() == "mine"
 
 
@@ -200,16 +200,17 @@ def test_without_a_valid_trial_nothing_is_published(no_assets, tmp_path):
 
 
 def test_history_says_what_changed_and_why(no_assets, tmp_path):
+    plain = {"sql": False, "traces": False}
     warehouse = Warehouse.at(tmp_path / "warehouse")
     specs = [Spec(busy_w=50.0), Spec(quantization="q4_0", busy_w=49.9)]
     cells(warehouse, specs, spread=0.001, repeats=3)
-    folder = published(warehouse, tmp_path / "site", no_assets)
+    folder = published(warehouse, tmp_path / "site", no_assets, **plain)
     assert "first publication" in (folder / "history.html").read_text()
     cells_before = data(folder, "core")["rows"]
     for repeat in (3, 4):
         add_trial(warehouse, Spec(busy_w=20.0, repeat=repeat), 20 + repeat)
     cells(warehouse, [Spec(model=HOSTILE, busy_w=10.0)], repeats=2)
-    published(warehouse, folder, no_assets)
+    published(warehouse, folder, no_assets, **plain)
     record = json.loads((folder / "publication.json").read_text())
     assert len(record["history"]) == 2
     changes = {c["label"].split(",")[0]: c for c in record["history"][1]["changes"]}
@@ -219,12 +220,12 @@ def test_history_says_what_changed_and_why(no_assets, tmp_path):
     assert any(c["what"] == "new" for c in record["history"][1]["changes"])
     # A trial that failed is an event in which no row changed.
     add_trial(warehouse, Spec(outcome="failed", failure_class="engine_died", error="x", attempt=1), 40)
-    published(warehouse, folder, no_assets)
+    published(warehouse, folder, no_assets, **plain)
     text = (folder / "history.html").read_text()
     assert "No row changed" in text
     assert text.count("first publication") == 1
     # The same from another folder.
-    elsewhere = published(warehouse, tmp_path / "elsewhere", no_assets, previous=folder)
+    elsewhere = published(warehouse, tmp_path / "elsewhere", no_assets, previous=folder, **plain)
     assert files(elsewhere) == files(folder)
 
 

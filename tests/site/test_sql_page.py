@@ -102,6 +102,10 @@ def test_answers_are_equal(opened, connection, query, tmp_path):
     assert opened.wrong == []
 
 
+def test_a_command_line_takes_every_example_for_a_query():
+    assert not [query for query in QUERIES if query.startswith("-")]
+
+
 def test_nothing_can_reach_out(opened):
     opened.page.locator("#query").fill("select * from 'https://example.com/x.csv'")
     opened.page.locator("#run").click()

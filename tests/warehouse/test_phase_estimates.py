@@ -10,6 +10,7 @@ import pytest
 from synthetic import S, Spec, manifest, request_table
 
 from joulemark.warehouse.build.phase_regression import FEWEST_BINS, PhaseCosts, phase_costs
+from joulemark.warehouse.build.token_bins import answer_tokens
 from joulemark.warehouse.query.open import open_warehouse
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.trial import Interval
@@ -53,6 +54,22 @@ def test_what_the_window_does_not_tell_is_not_told():
     assert phase_costs(energy[1:], prompt[1:], answer[1:]) == "few_bins"
     assert phase_costs(energy, prompt * 0, answer) == "one_phase"
     assert phase_costs(energy, answer * 4, answer) == "phases_in_step"
+
+
+def test_tokens_are_counted_where_they_came():
+    window = Interval(1_000_000, 2_000_500)
+    rows = [
+        # Two tokens in the first chunk, of which one is the prompt's; the last chunk comes after the window.
+        {"sent_at": 900_000, "chunk_dt_us": [100_000, 150_000, 900_000], "chunk_tokens": [2, 3, 5]},
+        {"sent_at": 1_000_000, "chunk_dt_us": None, "chunk_tokens": None},
+        {"sent_at": 1_000_000, "chunk_dt_us": [], "chunk_tokens": None},
+        # One token in each: before the window, in its first bin, at its end.
+        {"sent_at": 800_000, "chunk_dt_us": [100_000, 100_000, 999_999, 400], "chunk_tokens": None},
+    ]
+    fields = [DATASETS["requests"].arrow.field(name) for name in ("sent_at", "chunk_dt_us", "chunk_tokens")]
+    counts = answer_tokens(pa.Table.from_pylist(rows, schema=pa.schema(fields)), window, 100_000)
+    assert counts.tolist() == [1 + 1, 3, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert answer_tokens(pa.schema(fields).empty_table(), window, 100_000).tolist() == [0] * 10
 
 
 def phased(warehouse, spec):

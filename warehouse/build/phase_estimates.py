@@ -8,15 +8,18 @@ active belongs to neither phase.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from joulemark.warehouse.build.phase_regression import phase_costs
 from joulemark.warehouse.build.request_energy import active_requests, cumulative_j, window_edges
+from joulemark.warehouse.build.token_bins import answer_tokens
 from joulemark.warehouse.build.trial_windows import Instants, TrialWindow
 
 Floats = NDArray[np.float64]
@@ -26,47 +29,31 @@ GRID_US = 100_000
 TTFTS, STEPS = 2, 5
 """A bin is at least as long as so many median times to the first token, and as so many steps of the meter."""
 
-ANSWERS = f"""
-WITH windows AS (
-  SELECT unnest($trials) AS trial, unnest($starts) AS start_us, unnest($ends) AS end_us
-)
-SELECT
-  k.trial,
-  (epoch_us(k.t) - w.start_us) // {GRID_US} AS place,
-  -- The first token comes out of the prompt's own pass.
-  sum(k.tokens - (k.chunk = 1)::INTEGER) AS tokens
-FROM tokens AS k
-JOIN windows AS w ON w.trial = k.trial
-WHERE epoch_us(k.t) >= w.start_us AND epoch_us(k.t) < w.end_us
-GROUP BY ALL
-"""  # noqa: S608 -- a number of ours
+AT_ONCE = 20
+"""Trials whose tokens are in memory at a time."""
+
+ANSWERS = """
+SELECT trial, sent_at, chunk_dt_us, chunk_tokens
+FROM requests
+WHERE list_contains($trials, trial)
+"""
 
 
-def phase_rows(connection: duckdb.DuckDBPyConnection, trials: list[TrialWindow]) -> list[dict[str, Any]]:
-    """Return one row per trial."""
-    if not trials:
-        return []
-    windows = {
-        "trials": [t.trial for t in trials],
-        "starts": [t.energy.window.start_us for t in trials],
-        "ends": [t.energy.window.end_us for t in trials],
-    }
-    answers: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    for name, place, tokens in connection.execute(ANSWERS, windows).fetchall():
-        answers[name].append((place, tokens))
-    return [_row(trial, answers[trial.trial]) for trial in trials]
+def phase_rows(connection: duckdb.DuckDBPyConnection, trials: list[TrialWindow]) -> Iterator[dict[str, Any]]:
+    """Yield one row per trial."""
+    for i in range(0, len(trials), AT_ONCE):
+        some = trials[i : i + AT_ONCE]
+        answers = connection.sql(ANSWERS, params={"trials": [t.trial for t in some]}).to_arrow_table()
+        for trial in some:
+            yield _row(trial, answers.filter(pc.equal(answers["trial"], trial.trial)))
 
 
-def _row(trial: TrialWindow, answers: list[tuple[int, int]]) -> dict[str, Any]:
-    grids = bin_grids(trial)
-    bins = (trial.energy.window.end_us - trial.energy.window.start_us) // (grids * GRID_US)
-    edges_us = trial.energy.window.start_us + np.arange(bins + 1, dtype=np.int64) * grids * GRID_US
-    answer_tokens = np.zeros(bins)
-    for place, tokens in answers:
-        if place // grids < bins:
-            answer_tokens[place // grids] += tokens
-    found = phase_costs(_active_j(trial, edges_us), _prompt_tokens(trial, edges_us), answer_tokens)
-    row = {"trial": trial.trial, "boundary": trial.energy.boundary, "bins": int(bins), "bin_s": grids * GRID_US / 1e6}
+def _row(trial: TrialWindow, answers: pa.Table) -> dict[str, Any]:
+    bin_us = bin_length_us(trial)
+    counts = answer_tokens(answers, trial.energy.window, bin_us)
+    edges_us = trial.energy.window.start_us + np.arange(len(counts) + 1, dtype=np.int64) * bin_us
+    found = phase_costs(_active_j(trial, edges_us), _prompt_tokens(trial, edges_us), counts)
+    row = {"trial": trial.trial, "boundary": trial.energy.boundary, "bins": len(counts), "bin_s": bin_us / 1e6}
     names = ("prefill_j_per_token", "prefill_half_j", "decode_j_per_token", "decode_half_j", "reason")
     if isinstance(found, str):
         return row | dict.fromkeys(names) | {"reason": found}
@@ -74,13 +61,13 @@ def _row(trial: TrialWindow, answers: list[tuple[int, int]]) -> dict[str, Any]:
     return row | dict(zip(names, figures, strict=True))
 
 
-def bin_grids(trial: TrialWindow) -> int:
-    """Return how many ``GRID_US`` a bin is long."""
+def bin_length_us(trial: TrialWindow) -> int:
+    """Return how long a bin is in microseconds."""
     first_us, sent_us = trial.instants("first_token_at"), trial.instants("sent_at")
     answered = first_us > 0
     ttft_us = float(np.median((first_us - sent_us)[answered])) if answered.any() else 0.0
     steps_us = [float(np.median(np.diff(c.t_us))) for c, _ in trial.energy.curves if len(c.t_us) > 1]
-    return max(1, math.ceil(max(TTFTS * ttft_us, STEPS * max(steps_us, default=0.0)) / GRID_US))
+    return max(1, math.ceil(max(TTFTS * ttft_us, STEPS * max(steps_us, default=0.0)) / GRID_US)) * GRID_US
 
 
 def _active_j(trial: TrialWindow, edges_us: Instants) -> Floats:

@@ -28,7 +28,7 @@ def definition(group: str) -> str:
         return content_id(versions)
     if group in (SHARES, PHASES):
         built = [DATASETS[d].version for d in GROUPS[group]]
-        return content_id([*versions, *built, _texts(["trial_components", *(["tokens"] if group == PHASES else [])])])
+        return content_id([*versions, *built, _texts(["trial_components"])])
     return content_id([*versions, _texts(STORED)])
 
 

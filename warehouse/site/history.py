@@ -93,7 +93,8 @@ def history_html(record_: Row) -> str:
     """Return the content of the page, the latest publication first."""
     parts = []
     for i, entry in reversed(list(enumerate(record_["history"]))):
-        parts.append(f"<h2>As of {escape(str(entry['as_of']))}</h2>")
+        when = str(entry["as_of"]).replace("T", " ").replace("+00:00", " UTC")
+        parts.append(f"<h2>As of {escape(when)}</h2>")
         parts.append(
             f"<p>{entry['rows']} rows, {entry['failures']} failed or invalid trials; "
             f"joulemark {escape(entry['version'])}; content <code>{escape(entry['digest'][:16])}</code></p>"

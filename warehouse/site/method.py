@@ -53,23 +53,36 @@ GENERAL = (
 )
 
 
+_PARTS = {
+    "how": "How figures come about",
+    "limitations": "Limitations",
+    "words": "Words",
+    "tables": "Tables and figures",
+}
+
+
 def method_html(contents: Contents, rows: list[Row]) -> str:
     """Return the page's content."""
     about = INTRODUCTION.partition("edit by hand.*\n")[2]
     parts = [
-        '<h2 id="how">How figures come about</h2>',
+        "<ul>" + "".join(f'<li><a href="#{i}">{title}</a></li>' for i, title in _PARTS.items()) + "</ul>",
+        _head("how"),
         prose(about),
         "<h3>Under your assumptions</h3>",
         table("Definitions", ("what", "definition"), ASSUMPTIONS),
-        '<h2 id="limitations">Limitations</h2>',
+        _head("limitations"),
         "<ul>" + "".join(f"<li>{inline(text)}</li>" for text in (*_own(rows, contents), *GENERAL)) + "</ul>",
-        '<h2 id="words">Words</h2>',
+        _head("words"),
         *_words(),
-        '<h2 id="tables">Tables and figures</h2>',
+        _head("tables"),
         prose("Each is in `tables/` as CSV, Parquet and Arrow, and in the page's SQL under this name."),
         *_tables(contents),
     ]
     return "\n".join(parts)
+
+
+def _head(part: str) -> str:
+    return f'<h2 id="{part}">{_PARTS[part]}</h2>'
 
 
 def _own(rows: list[Row], contents: Contents) -> list[str]:
@@ -134,7 +147,7 @@ def _tables(contents: Contents) -> list[str]:
         if dataset.name in names:
             rows = [(f"`{c.name}`", c.meaning) for c in dataset.columns]
             parts += [
-                f"<h3>{dataset.name}</h3>",
+                f'<h3 id="{dataset.name}">{dataset.name}</h3>',
                 prose(f"One row is {dataset.row}."),
                 table(f"columns of {dataset.name}", ("column", "meaning"), rows),
             ]
@@ -145,7 +158,7 @@ def _view(doc: ViewDoc) -> list[str]:
     rows = [(f"`{c.name}`", c.unit, c.meaning) for c in doc.columns]
     call = f"<p>Call it as <code>{escape(doc.call)}</code>.</p>" if doc.call else ""
     return [
-        f"<h3>{doc.name}</h3>",
+        f'<h3 id="{doc.name}">{doc.name}</h3>',
         prose(doc.text),
         call,
         table(f"columns of {doc.name}", ("column", "unit", "meaning"), rows),

@@ -17,7 +17,7 @@ _NAMES = {"string": "VARCHAR", "double": "DOUBLE", "float": "FLOAT", "bool": "BO
 _NAMES |= {"int32": "INTEGER", "int64": "BIGINT", "timestamp[us, tz=UTC]": "TIMESTAMP"}
 
 _RANKS = """\
--- rank ranges by cost at {price} a kWh, a PUE of {pue} and {gpu_hour} a GPU-hour: intervals that do not overlap
+/* rank ranges by cost at {price} a kWh, a PUE of {pue} and {gpu_hour} a GPU-hour: intervals that do not overlap */
 with priced as (
   select c.cell, c.boundary, c.fidelity, c.cost_per_million as cost,
     c.gpu_cost_per_million + c.electricity_cost_per_million * s.j_per_token_low / s.j_per_token as low,

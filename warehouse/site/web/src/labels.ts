@@ -2,13 +2,13 @@
 
 import type { Row } from "./data";
 
-const MORE = ["engine", "engine_version", "accelerator", "devices", "kv_type", "tensor", "power_limit_w", "engine_args", "load", "task", "boundary", "fidelity"];
+const MORE = ["load", "engine", "engine_version", "accelerator", "kv_type", "tensor", "power_limit_w", "engine_args", "task", "boundary", "fidelity"];
 
 /** A name for each row by its key, no two the same. */
 export function labels(rows: Row[]): Map<string, string> {
-  const text = (row: Row, name: string) => String(row[name] ?? "");
+  const text = (row: Row, name: string) => (name === "accelerator" && row.devices > 1 ? `${row.devices} × ` : "") + String(row[name] ?? "");
   const telling = MORE.filter((name) => new Set(rows.map((row) => text(row, name))).size > 1);
-  const words = (row: Row) => telling.map((name) => (name === "devices" ? `${row.devices} ×` : text(row, name))).filter(Boolean);
+  const words = (row: Row) => telling.map((name) => text(row, name)).filter(Boolean);
   const plain = new Map(rows.map((row) => [row.key, [`${row.model} ${row.quantization}`, ...words(row)].join(", ")]));
   const counts = new Map<string, number>();
   for (const name of plain.values()) counts.set(name, (counts.get(name) ?? 0) + 1);

@@ -3,7 +3,7 @@
 import { columns, needed, size, type Column, type Line, type Scene } from "./columns";
 import type { Core, Row } from "./data";
 import { figures, type Figures } from "./figures";
-import { badness } from "./measures";
+import { badness, measure } from "./measures";
 import { keeps, published, ranks } from "./ranking";
 import { FILTERS, type Filter, type State } from "./state";
 
@@ -93,7 +93,7 @@ export class Model {
       of: this.rows.length,
       overLimits,
       published: published(state.metric, state, state.limits),
-      columns: known.filter((c) => must.has(c.id) || (c.first ?? false) !== extra.has(c.id)),
+      columns: beside(known.filter((c) => must.has(c.id) || (c.first ?? false) !== extra.has(c.id)), measure(state.metric).columns),
     };
   }
 
@@ -107,6 +107,14 @@ export class Model {
     const text = `${row.model} ${row.quantization} ${row.engine} ${row.engine_version} ${row.accelerator} ${row.cell}`.toLowerCase();
     return words.every((one) => text.includes(one));
   }
+}
+
+/** The columns with those that are ranked by beside the energy of a token. */
+function beside(columns: Column[], ranked: string[]): Column[] {
+  const [moved, rest] = [columns.filter((c) => ranked.includes(c.id)), columns.filter((c) => !ranked.includes(c.id))];
+  const at = rest.findIndex((c) => c.id === "measured");
+  const place = at < 0 ? rest.length : at;
+  return [...rest.slice(0, place), ...moved, ...rest.slice(place)];
 }
 
 function bestPerModel(lines: Line[], state: State): Line[] {

@@ -1,5 +1,8 @@
 // Pages that are only read: the theme is all that moves.
 
-import { theme } from "./theme";
+import { here, theme } from "./theme";
 
-document.addEventListener("DOMContentLoaded", () => theme(() => undefined));
+document.addEventListener("DOMContentLoaded", () => {
+  theme(() => undefined);
+  here();
+});

@@ -28,7 +28,9 @@ export async function drawPlots(model: Model, shown: Shown, state: State, change
   const kept = shown.groups.flatMap((group) => group.lines.map((line) => line.row));
   const named = new Named(kept);
   const parts: HTMLElement[] = [];
-  for (const group of shown.groups) parts.push(pareto(model, shown, group.id, state, change));
+  // One row has nothing to weigh against another.
+  const several = shown.groups.filter((group) => group.lines.length > 1);
+  for (const group of several.length ? several : shown.groups) parts.push(pareto(model, shown, group.id, state, change));
   parts.push(phases(shown, named), apart(extra["phase_energy"] ?? [], named));
   if (extra["lever_effects"]?.length) parts.push(levers(extra["lever_effects"], named, state, change));
   if (extra["node_results"]?.some((l) => l["to_cell"] !== 1)) parts.push(spread(extra["node_results"], named));

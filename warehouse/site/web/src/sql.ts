@@ -4,7 +4,7 @@ import * as duckdb from "@duckdb/duckdb-wasm";
 import { now, receive } from "./data";
 import { el, fill, need, save } from "./dom";
 import { bytes, count } from "./format";
-import { theme } from "./theme";
+import { here, theme } from "./theme";
 
 interface Catalogue {
   tables: { name: string; file: string; rows: number; bytes: number }[];
@@ -22,6 +22,7 @@ const loaded = new Set<string>();
 
 async function start(): Promise<void> {
   theme(() => undefined);
+  here();
   const status = need("status");
   const catalogue = now<Catalogue>("sql");
   examples(catalogue);
@@ -184,7 +185,7 @@ function examples(catalogue: Catalogue): void {
 }
 
 function listTables(catalogue: Catalogue): void {
-  need("tables").replaceChildren(...catalogue.tables.map((t) => el("li", {}, el("code", {}, t.name), ` ${count(t.rows, "row")}`)));
+  need("tables").replaceChildren(...catalogue.tables.map((t) => el("li", {}, el("a", { href: `method.html#${t.name}` }, el("code", {}, t.name)), ` ${count(t.rows, "row")}`)));
 }
 
 document.addEventListener("DOMContentLoaded", () => {

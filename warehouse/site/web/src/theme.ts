@@ -39,3 +39,8 @@ export function theme(changed: () => void): void {
     changed();
   });
 }
+
+/** Mark the link to this very page. */
+export function here(): void {
+  for (const link of document.querySelectorAll<HTMLAnchorElement>("nav a")) if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
+}
