@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from joulemark.orchestrator.forecast import makespan_s
+from joulemark.orchestrator.forecast import best_order
 from joulemark.orchestrator.inventory import Node, suits
 from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.plan import Group
@@ -34,7 +34,7 @@ def share_out(
     for share in SHARES:
         found = _split(groups, nodes, cost_s, start_s, lanes, share)
         if not tried or len(found) > len(tried[-1][1]):
-            tried.append((makespan_s(found, nodes, cost_s, lanes.on), found))
+            tried.append((best_order(found, nodes, cost_s, lanes)[0], found))
     best_s = min(wall_s for wall_s, _ in tried)
     return next(found for wall_s, found in tried if wall_s <= (1 + TOLERANCE) * best_s)
 
