@@ -144,7 +144,9 @@ class Lane:
 
     def _bring_up(self, order: StartOrder) -> EngineRecord:
         deployment = order.deployment
-        self.things.claim(self.number, self._say)
+        if deployment.engine.name != Simulated.name:
+            # What is simulated takes nothing of the machine that is measured.
+            self.things.claim(self.number, self._say)
         if deployment.engine.name == Endpoint.name:
             return self._reach(order)
         interpreter, model_path = self._prepare(deployment)

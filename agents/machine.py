@@ -30,12 +30,17 @@ class Machine:
     name: str = field(default_factory=lambda: os.environ.get(VARIABLE, ""))
     _held: socket.socket | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether this process holds it."""
+        return self._held is not None
+
     def claim(self, say: Callable[[str], None]) -> None:
         """Hold the machine from now on; wait while another process does.
 
         ``say`` is told of the wait again and again, and ends it by raising.
         """
-        if self._held is not None:
+        if self.held:
             return
         who = ""
         while (claim := self._bound()) is None:

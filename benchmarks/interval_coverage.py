@@ -3,7 +3,7 @@
 ``python benchmarks/interval_coverage.py`` simulates sweeps whose truth is known: six cells, three of them equal, with
 repeats, engine starts and nodes, and effects of each as the design says. Cells of a sweep run on the same nodes and
 share what these do to them, or each on nodes of its own. Every figure has its limit beside it; ends with 1 where one is
-missed. About a minute.
+missed. About a minute. At the end single windows, whose power and token rate remember more or less of the past.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from joulemark.warehouse.build.statistics import FAMILY_ERROR, Mean, compare_means, mean_of_logs, rank_ranges
+from joulemark.warehouse.build.window_variation import FINEST, variation
 
 COVER = (0.93, 0.97)
 TRUTHS = np.log([0.10, 0.10, 0.10, 0.12, 0.15, 0.20])
@@ -92,6 +95,32 @@ def tried(design: Design, sweeps: int, seed: int) -> tuple[float, float, float]:
     return held / sweeps, ratios / sweeps, wrong / sweeps
 
 
+MEMORIES = (0, 1, 2, 4)
+"""How long power and token rate remember, in 64ths of the window."""
+POINTS = 10
+"""Points of a simulated window in each block."""
+
+
+def remembering(random: np.random.Generator, memory: int) -> NDArray[np.float64]:
+    """Return noise of one window, of mean 0 and variance 1."""
+    rho = np.exp(-1 / (memory * POINTS)) if memory else 0.0
+    noise = random.normal(size=(FINEST + 64) * POINTS)
+    return np.asarray(lfilter([np.sqrt(1 - rho**2)], [1, -rho], noise))[64 * POINTS :]
+
+
+def window_held(memory: int, windows: int, seed: int) -> float:
+    """Return the share of windows whose stated error holds the true J per token, 0.6."""
+    random = np.random.default_rng(seed)
+    held = 0
+    for _ in range(windows):
+        tokens = 100 * (1 + 0.1 * remembering(random, memory))
+        energy_j = 0.2 * tokens * (1 + 0.05 * remembering(random, memory)) + 40 * (1 + 0.02 * remembering(random, 0))
+        energy_j, tokens = (v.reshape(FINEST, POINTS).sum(axis=1) for v in (energy_j, tokens))
+        found = variation(energy_j, tokens)
+        held += found is not None and abs(energy_j.sum() / tokens.sum() / 0.6 - 1) <= found.error
+    return held / windows
+
+
 def main() -> None:
     """Try all designs."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -107,6 +136,12 @@ def main() -> None:
         well = COVER[0] <= held <= COVER[1] and COVER[0] <= ratio <= 0.99 and wrong <= FAMILY_ERROR + error
         missed |= not well
         print(f"{design!s:<58} {held:>9.1%} {ratio:>9.1%} {wrong:>11.1%}{'' if well else '   MISSED'}", flush=True)
+    for memory in MEMORIES:
+        held = window_held(memory, asked.sweeps, asked.seed)
+        well = COVER[0] <= held <= COVER[1]
+        missed |= not well
+        name = f"one window that remembers {memory}/{FINEST} of itself"
+        print(f"{name:<58} {held:>9.1%}{'' if well else '   MISSED'}", flush=True)
     sys.exit(missed)
 
 

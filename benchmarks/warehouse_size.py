@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from size_rivals import duckdb_asof, places_of, polars_asof
 
 from joulemark.warehouse.build.build import build
 from joulemark.warehouse.build.readings import PowerReader
+from joulemark.warehouse.query.groups import ENERGY, FIGURES, SHARES
 from joulemark.warehouse.query.open import open_snapshot
 from joulemark.warehouse.query.snapshot import take
 from joulemark.warehouse.store.location import Warehouse
@@ -65,10 +65,10 @@ def shares(warehouse: Warehouse, _: int) -> dict[str, float]:
     places = sorted(places_of(warehouse).items(), key=lambda item: item[1])
     half = {trial for trial, _ in places[: len(places) // 2]}
     begin = time.process_time()
-    first = build(warehouse, only=half).shares
+    first = build(warehouse, only=half, groups=(SHARES,)).shares
     middle = time.process_time()
     before = {e.name: (e.size, e.mtime_ns) for e in warehouse.entries("built/request_energy")}
-    second = build(warehouse).shares
+    second = build(warehouse, groups=(SHARES,)).shares
     end = time.process_time()
     after = {e.name: (e.size, e.mtime_ns) for e in warehouse.entries("built/request_energy")}
     touched = sum(after.get(name) != facts for name, facts in before.items())
@@ -155,7 +155,13 @@ def measured(part: Callable[[Warehouse, int], dict[str, float]], warehouse: Ware
     cpu, wall = time.process_time(), time.perf_counter()
     told = part(warehouse, nodes)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return Cost(cpu, wall, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, told)
+    return Cost(cpu, wall, peak_mib(), told)
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has had; the kernel's `ru_maxrss` would hold the parent's too."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
 class Report:
@@ -222,11 +228,11 @@ def main() -> int:
         return 0
     fill(options.folder, options.nodes)
     begin = time.perf_counter()
-    report = build(warehouse)
+    report = build(warehouse, groups=(ENERGY, FIGURES))
     requests = sum(pq.read_metadata(p).num_rows for p in Path(options.folder, "requests").glob("*.parquet"))
     print(f"{options.nodes * GPUS * SAMPLES / 1e6:.1f} M samples, {requests / 1e6:.2f} M requests, ", end="")
     print(f"{len(report.snapshot.trials)} trials of {HOUR_US / S / 3600:g} h; {len(report.warnings)} warnings")
-    print(f"energies of {report.energies} trials, figures and shares of {report.shares}: ", end="")
+    print(f"what shares rest on (energies of {report.energies} trials, figures): ", end="")
     print(f"{time.perf_counter() - begin:.0f} s", flush=True)
     if options.only_prepare:
         return 0

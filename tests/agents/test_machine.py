@@ -13,6 +13,7 @@ import pytest
 
 from joulemark.agents import machine
 from joulemark.agents.agent import NodeAgent
+from joulemark.agents.lane import Lane
 from joulemark.agents.machine import VARIABLE, Machine
 from joulemark.agents.orders import AgentConfig, StartOrder
 from joulemark.warehouse.errors import BadInput
@@ -100,16 +101,31 @@ def test_other_machines_are_others(monkeypatch):
     two.release()
 
 
-def test_an_agent_says_for_whom_it_waits_and_holds_the_machine_only_for_its_engine(monkeypatch, tmp_path):
-    monkeypatch.setenv(VARIABLE, f"{os.getpid()}-agent")
+def deployment(engine):
+    return Deployment(ModelRef("m", "path", "/m"), "f16", "f16", EngineRef(engine, "1"), "cpu", Parallel())
+
+
+@pytest.fixture
+def agent(monkeypatch, tmp_path, request):
+    """An agent whose preparation of an engine fails, and says whether the machine was held meanwhile."""
+    monkeypatch.setenv(VARIABLE, f"{os.getpid()}-{request.node.name[:40]}")
     monkeypatch.setenv("JOULEMARK_HOME", str(tmp_path / "home"))
-    deployment = Deployment(ModelRef("m", "path", "/m"), "f16", "f16", EngineRef("llamacpp", "1"), "cpu", Parallel())
-    other, results = Machine(), []
+
+    def prepare(self, deployment):
+        raise BadInput("held" if self.things.machine.held else "not held")
+
+    monkeypatch.setattr(Lane, "_prepare", prepare)
     agent = NodeAgent(AgentConfig("n1", str(tmp_path / "warehouse")))
+    yield agent
+    agent.close()
+
+
+def test_an_agent_says_for_whom_it_waits_and_holds_the_machine_only_for_its_engine(agent):
+    other, results = Machine(), []
+    other.claim(refuse)
     try:
-        other.claim(refuse)
-        monkeypatch.setattr(NodeAgent, "_prepare", held_or_not(results))
-        start = threading.Thread(target=lambda: results.append(agent.start_engine(StartOrder(deployment, 1, 128))))
+        order = StartOrder(deployment("llamacpp"), 1, 128)
+        start = threading.Thread(target=lambda: results.append(agent.start_engine(order)))
         start.start()
         deadline = time.monotonic() + 30
         while "waiting for joulemark of" not in agent.progress().doing and time.monotonic() < deadline:
@@ -118,20 +134,26 @@ def test_an_agent_says_for_whom_it_waits_and_holds_the_machine_only_for_its_engi
         assert results == []
         other.release()
         start.join(30)
-        assert results[0] == "held while it prepares"
-        assert results[1].error == "as far as this"
+        assert [r.error for r in results] == ["held"]
         other.claim(refuse)
     finally:
         other.release()
-        agent.close()
 
 
-def held_or_not(results):
-    def prepare(self, deployment):
-        try:
-            Machine().claim(refuse)
-        except WaitedError:
-            results.append("held while it prepares")
-        raise BadInput("as far as this")
+def test_an_agent_that_waits_can_be_stopped(agent):
+    other = Machine()
+    other.claim(refuse)
+    try:
+        threading.Timer(0.5, agent.interrupt).start()
+        assert agent.start_engine(StartOrder(deployment("llamacpp"), 1, 128)).failure_class == "interrupted"
+    finally:
+        other.release()
 
-    return prepare
+
+def test_a_simulated_engine_waits_for_nobody(agent):
+    other = Machine()
+    other.claim(refuse)
+    try:
+        assert agent.start_engine(StartOrder(deployment("simulated"), 1, 128)).error == "not held"
+    finally:
+        other.release()

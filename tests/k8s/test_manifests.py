@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import rendered
 
 from joulemark.orchestrator.cli import cli
+from joulemark.orchestrator.ray_environment import OF_A_CLUSTER, SETTINGS
 from joulemark.workloads.site import load_site
 from joulemark.workloads.sweep import load_sweep
 
@@ -108,6 +109,15 @@ def test_ray_asks_for_a_token_and_the_head_takes_no_work(overlay):
         assert cluster["authOptions"] == {"mode": "token"}
         assert {"num-cpus": "0", "num-gpus": "0"}.items() <= cluster["headGroupSpec"]["rayStartParams"].items()
         assert cluster["workerGroupSpecs"]
+
+
+def test_ray_is_set_as_everywhere_else(overlay):
+    (ray,) = (c for c in of_kind(overlay, "ConfigMap") if c["metadata"]["name"] == "ray")
+    assert ray["data"] | {"RAY_AUTH_MODE": "token"} == SETTINGS | OF_A_CLUSTER
+    for thing in overlay:
+        for name, labels, pod in rendered.pods(thing):
+            if labels.get("joulemark/role") in ("head", "engines", "cpu"):
+                assert {"configMapRef": {"name": "ray"}} in pod["containers"][0]["envFrom"], name
 
 
 def test_nothing_comes_in_but_what_is_named(overlay):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -138,29 +140,28 @@ class Trace:
         return f"trace {self.path}" + (" loop" if self.loop else "")
 
     def energy_j(self, t_s: float) -> float:
-        points = self._points()
-        length_s = points[-1][0]
-        whole_j = _between(points, length_s)
+        times_s, powers_w, energies_j = self._points
+        length_s = times_s[-1]
         if self.loop:
             cycles = math.floor(t_s / length_s)
-            return cycles * whole_j + _between(points, t_s - cycles * length_s)
-        return _between(points, min(t_s, length_s)) + max(0.0, t_s - length_s) * points[-1][1]
+            return cycles * energies_j[-1] + self._within_j(t_s - cycles * length_s)
+        return self._within_j(min(t_s, length_s)) + max(0.0, t_s - length_s) * powers_w[-1]
 
-    def _points(self) -> list[tuple[float, float]]:
+    @cached_property
+    def _points(self) -> tuple[list[float], list[float], list[float]]:
+        """Times, power, and energy until then."""
         with self.path.open(newline="") as file:
             rows = [(float(r["t_ms"]) / 1e3, float(r["power_w"])) for r in csv.DictReader(file)]
-        return [(t - rows[0][0], w) for t, w in rows]
+        pieces_j = [(w0 + w1) / 2 * (t1 - t0) for (t0, w0), (t1, w1) in pairwise(rows)]
+        times_s, powers_w = zip(*rows, strict=True)
+        return [t - times_s[0] for t in times_s], list(powers_w), list(accumulate(pieces_j, initial=0.0))
 
-
-def _between(points: list[tuple[float, float]], t_s: float) -> float:
-    total_j = 0.0
-    for (t0, w0), (t1, w1) in pairwise(points):
-        if t_s <= t0:
-            break
-        end_s = min(t_s, t1)
-        end_w = w0 + (w1 - w0) * (end_s - t0) / (t1 - t0)
-        total_j += (w0 + end_w) / 2 * (end_s - t0)
-    return total_j
+    def _within_j(self, t_s: float) -> float:
+        times_s, powers_w, energies_j = self._points
+        after = min(max(1, bisect_right(times_s, t_s)), len(times_s) - 1)
+        t0, t1, w0, w1 = times_s[after - 1], times_s[after], powers_w[after - 1], powers_w[after]
+        w = w0 + (w1 - w0) * (t_s - t0) / (t1 - t0)
+        return energies_j[after - 1] + (w0 + w) / 2 * (t_s - t0)
 
 
 def _drawn(seed: int, slot: int) -> float:

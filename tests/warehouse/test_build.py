@@ -20,11 +20,12 @@ from joulemark.warehouse.build.build import build
 from joulemark.warehouse.query.connection import define
 from joulemark.warehouse.query.groups import GROUPS
 from joulemark.warehouse.query.open import open_snapshot, open_warehouse
+from joulemark.warehouse.query.snapshot import take
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.columns import SCHEMA_VERSION_KEY
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.manifests import commit
-from joulemark.warehouse.views import STORED
+from joulemark.warehouse.views import STORED, WHOLE
 
 
 def built(warehouse):
@@ -136,6 +137,27 @@ def test_stored_views_hold_what_the_views_compute(warehouse):
         for name in STORED:
             for query in (f"from {name} order by all", f"describe {name}"):
                 assert connection.sql(query).equals(computed.sql(query).to_arrow_table()), query
+
+
+def test_views_over_all_trials_are_written_and_never_read_for_other_trials(warehouse):
+    add_trial(warehouse, Spec(quantization="f16", nodes=("node-b",)), 9)
+    build(warehouse)
+    computed = duckdb.connect()
+    computed.execute("SET TimeZone = 'UTC'")
+    define(computed, take(warehouse))
+    with open_warehouse(warehouse) as connection:
+        assert all(connection.snapshot.files[v] for v in WHOLE)
+        for name in WHOLE:
+            for query in (f"from {name} order by all", f"describe {name}"):
+                assert connection.sql(query).equals(computed.sql(query).to_arrow_table()), query
+    truth = add_trial(warehouse, Spec(quantization="q2_k"), 10)
+    build(warehouse, only=(truth.trial,))
+    with open_warehouse(warehouse, build_first=False) as connection:
+        assert not any(connection.snapshot.files[v] for v in WHOLE)
+        assert truth.cell in connection.sql("from cell_results")["cell"].to_pylist()
+    with open_warehouse(warehouse) as connection:
+        assert all(connection.snapshot.files[v] for v in WHOLE)
+        assert truth.cell in connection.sql("from cell_results")["cell"].to_pylist()
 
 
 def test_records_that_come_back_renew_the_figures_of_their_trial_only(warehouse):

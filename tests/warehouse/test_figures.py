@@ -223,6 +223,45 @@ def test_the_smallest_adequate_model_is_the_one_with_the_fewest_joules_above_the
     assert row["j_per_response"] == pytest.approx(150 / 0.4 * row["j_per_token"] + 150 * 0.01)
 
 
+def test_a_response_s_cost_has_attempts_from_scores_or_from_the_limits_on_latency(warehouse):
+    cells(warehouse, [Spec(**ON_GPU), Spec(**ON_GPU, quantization="q4_0"), Spec(**ON_GPU, model="m", sweep="slow")])
+    quality(warehouse, ("tiny-dense", "q8_0", 0.5))
+    # Every request of the sweep has its first token after 0.2 s: none is within 0.1 s, all are within 0.3 s.
+    warehouse.write("sweeps/made-up/slo.json", b'{"ttft_p99": 0.3}')
+    warehouse.write("sweeps/slow/slo.json", b'{"ttft_p99": 0.1}')
+    with open_warehouse(warehouse) as connection:
+        found = connection.sql("""
+            from response_cost(150, 'sums', 100, 0.002, 3.6, 0.1, 1.5, false) c
+            join cell_results r on r.cell = c.cell
+            select c.*, r.model, r.quantization, r.output_tokens_per_s as rate, r.j_per_output_token as j, r.devices
+        """).to_pylist()
+    rows = {(r["model"], r["quantization"]): r for r in found}
+    assert {k: (r["attempts"], r["attempts_from"]) for k, r in rows.items()} == {
+        ("tiny-dense", "q8_0"): (2.0, "quality"),
+        ("tiny-dense", "q4_0"): (1.0, "slo"),
+        ("m", "q8_0"): (None, "slo"),
+    }
+    row = rows["tiny-dense", "q8_0"]
+    assert row["gpu_cost"] == pytest.approx(150 * 2 * row["devices"] / row["rate"] / 3600 * 3.6)
+    assert row["electricity_cost"] == pytest.approx(150 * 2 * row["j"] / 3.6e6 * 1.5 * 0.1)
+    assert row["other_cost"] == pytest.approx(0.2)
+    whole = row["gpu_cost"] + row["electricity_cost"] + row["other_cost"]
+    assert row["cost_per_response"] == pytest.approx(whole)
+    assert rows["m", "q8_0"]["cost_per_response"] is None
+
+
+def test_grid_power_is_measured_at_the_node_and_modelled_from_devices(warehouse):
+    plug = Meter("pdu", "server", "node_ac", "metered", share=1.5)
+    cells(warehouse, [Spec(**ON_GPU | {"meters": (*ON_GPU["meters"], plug)}, busy_w=400.0)])
+    with open_warehouse(warehouse) as connection:
+        rows = {r["boundary"]: r for r in connection.sql("from facility_power(1.2, 100, 0.8)").to_pylist()}
+        rate = connection.sql("from cell_results").to_pylist()[0]["output_tokens_per_s"]
+    assert (rows["gpu"]["ac_power"], rows["node"]["ac_power"]) == ("modelled", "measured")
+    assert rows["gpu"]["ac_w"] == pytest.approx((400 + 100) / 0.8, rel=1e-3)
+    assert rows["node"]["facility_w"] == pytest.approx(400 * 1.5 * 1.2, rel=1e-3)
+    assert rows["node"]["tokens_per_kwh"] == pytest.approx(rate / (400 * 1.5 * 1.2) * 3.6e6, rel=1e-3)
+
+
 def test_the_article_s_own_example_of_a_meaningful_response(shared):
     (row,) = shared.connection.sql("select cost_per_response(150, 1.2, 0.00015, 150, 0.000002) as cost").to_pylist()
     assert row["cost"] == pytest.approx(0.0273)

@@ -7,6 +7,7 @@ of all cells are computed again whenever the set of trials has changed. What oth
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,11 +17,12 @@ import duckdb
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from joulemark.warehouse.build.cell_statistics import statistics_rows
 from joulemark.warehouse.build.clocks import Clocks
-from joulemark.warehouse.build.figures import figure_tables
-from joulemark.warehouse.build.merge import merge, sweep_out, without
+from joulemark.warehouse.build.figures import figure_tables, typed
+from joulemark.warehouse.build.merge import WRITING_S, merge, sweep_out, without
 from joulemark.warehouse.build.meter_updates import MeterUpdates
 from joulemark.warehouse.build.part import part
 from joulemark.warehouse.build.phase_estimates import phase_rows
@@ -29,17 +31,19 @@ from joulemark.warehouse.build.renewal import renewed_trials
 from joulemark.warehouse.build.shares import request_energy_table
 from joulemark.warehouse.build.trial_energy import trial_energy_rows
 from joulemark.warehouse.build.trial_windows import trial_windows
+from joulemark.warehouse.build.window_table import window_variation_table
 from joulemark.warehouse.errors import Vanished, WarehouseError
 from joulemark.warehouse.query.connection import connect
-from joulemark.warehouse.query.groups import ENERGY, FIGURES, PHASES, SHARES, definition
+from joulemark.warehouse.query.groups import ENERGY, FIGURES, GROUPS, PHASES, SHARES, WINDOWS, definition
 from joulemark.warehouse.query.snapshot import Snapshot, slo_digest, take, without_unreadable
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.schema.trial import TrialManifest
-from joulemark.warehouse.store.batches import write_batch
+from joulemark.warehouse.store.batches import BUILT_ROOT, write_batch
 from joulemark.warehouse.store.layout import dataset_folder
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
+from joulemark.warehouse.views import WHOLE
 
 STATISTICS = ("cell_statistics", "lever_effects", "node_differences", "sweep_drift")
 STATISTICS_INPUTS = f"{dataset_folder('cell_statistics')}/inputs.json"
@@ -63,22 +67,24 @@ class BuildReport:
     snapshot: Snapshot
 
 
-def build(warehouse: Warehouse, *, only: Collection[str] | None = None) -> BuildReport:
-    """Build what is missing; with ``only`` just what these trials need, and no statistics.
+def build(
+    warehouse: Warehouse, *, only: Collection[str] | None = None, groups: Collection[str] = tuple(GROUPS)
+) -> BuildReport:
+    """Build what is missing; with ``only`` just what these trials need, with ``groups`` just these: no statistics then.
 
     A manifest or Parquet file that cannot be read is named in ``warnings`` and left out. Raises DiskFull or
     WarehouseError where nothing can be written.
     """
     for left in reversed(range(TRIES)):
         try:
-            return _build(warehouse, only)
+            return _build(warehouse, only, groups)
         except Vanished:
             if not left:
                 raise
     raise AssertionError
 
 
-def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
+def _build(warehouse: Warehouse, only: Collection[str] | None, groups: Collection[str]) -> BuildReport:
     snapshot = take(warehouse)
     if not snapshot.trials:
         # Perhaps no warehouse at all, but a folder that was named by mistake: nothing is put there.
@@ -88,26 +94,24 @@ def _build(warehouse: Warehouse, only: Collection[str] | None) -> BuildReport:
     snapshot = without(snapshot, renewed_trials(snapshot, set(wanted)))
     reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
     clocks = Clocks(warehouse, snapshot.files["clocks"])
-    groups = (ENERGY, FIGURES, SHARES, PHASES)
-    energies, figures, shares, phases = (_missing(snapshot, group, wanted) for group in groups)
-    updates = MeterUpdates.read(warehouse, snapshot.files["nodes"] if energies else ())
-    snapshot = _energies(snapshot, energies, reader, clocks, updates)
-    for trials in _batches(figures):
-        snapshot = _derived(snapshot, trials, _figures)
-    for trials in _batches(shares):
-        snapshot = _derived(snapshot, trials, partial(_shares, reader=reader))
-    for trials in _batches(phases):
-        snapshot = _derived(snapshot, trials, partial(_phases, reader=reader))
-    statistics = only is None and _statistics(snapshot, changed=bool(figures))
-    if statistics:
-        snapshot = replace(snapshot, files=snapshot.files | {d: (whole_file(d),) for d in STATISTICS})
-    if only is None:
+    missing = {g: _missing(snapshot, g, wanted) if g in groups else [] for g in GROUPS}
+    updates = MeterUpdates.read(warehouse, snapshot.files["nodes"] if missing[ENERGY] else ())
+    snapshot = _energies(snapshot, missing[ENERGY], reader, clocks, updates)
+    steps = {FIGURES: _figures} | {g: partial(s, reader=reader) for g, s in FROM_READINGS.items()}
+    for group, step in steps.items():
+        for trials in _batches(missing[group]):
+            snapshot = _derived(snapshot, trials, step)
+    whole = only is None and set(groups) == set(GROUPS)
+    statistics = _statistics(snapshot, changed=bool(missing[FIGURES])) if whole else None
+    snapshot = statistics or snapshot
+    if whole:
         snapshot = merge(snapshot)
         sweep_out(snapshot)
-    elif wanted:
+    elif only is not None and wanted:
         snapshot = part(snapshot, [snapshot.manifest(t) for t in wanted])
     warnings = (*snapshot.warnings, *reader.warnings, *clocks.warnings, *updates.warnings)
-    return BuildReport(len(energies), len(shares), statistics, warnings, replace(snapshot, warnings=warnings))
+    snapshot = replace(snapshot, warnings=warnings)
+    return BuildReport(len(missing[ENERGY]), len(missing[SHARES]), statistics is not None, warnings, snapshot)
 
 
 def spans(snapshot: Snapshot, dataset: str) -> dict[str, tuple[int, int]]:
@@ -184,6 +188,15 @@ def _phases(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerRea
     return _write(snapshot, PHASES, manifests, {PHASES: table})
 
 
+def _windows(snapshot: Snapshot, manifests: list[TrialManifest], reader: PowerReader) -> Snapshot:
+    table = window_variation_table(part(snapshot, manifests), manifests, reader)
+    return _write(snapshot, WINDOWS, manifests, {WINDOWS: table})
+
+
+FROM_READINGS = {SHARES: _shares, PHASES: _phases, WINDOWS: _windows}
+"""Steps that look at readings again, after the figures that they rest on."""
+
+
 def _write(snapshot: Snapshot, group: str, manifests: list[TrialManifest], tables: dict[str, pa.Table]) -> Snapshot:
     """Write a batch, noting which of its trials' records could not be read."""
     lacking = {m.trial: tuple(t.path for t in m.traces if not snapshot.has(t.path)) for m in manifests}
@@ -206,23 +219,36 @@ def _raise_where_gone(snapshot: Snapshot, error: Exception) -> None:
         raise Vanished(f"records were moved while they were read: {error}") from error
 
 
-def _statistics(snapshot: Snapshot, *, changed: bool) -> bool:
-    """Write the statistics of all cells, unless they are there for the same trials."""
+def _statistics(snapshot: Snapshot, *, changed: bool) -> Snapshot | None:
+    """Write the statistics of all cells and the views over all trials, unless they are there for the same trials."""
     warehouse = snapshot.warehouse
     datasets = {d: DATASETS[d] for d in STATISTICS}
     inputs = content_id([sorted(snapshot.trials), definition(FIGURES), [d.version for d in datasets.values()]])
-    there = all(whole_file(d) in snapshot.files[d] for d in STATISTICS)
+    there = all(snapshot.files[d] == (whole_file(d),) for d in STATISTICS) and all(snapshot.files[v] for v in WHOLE)
     if not changed and there and inputs == _last_inputs(warehouse):
-        return False
-    connection = connect(snapshot)
-    try:
+        return None
+    snapshot = replace(snapshot, files=snapshot.files | dict.fromkeys(WHOLE, ()))
+    with closing(connect(snapshot)) as connection:
         rows = statistics_rows(connection)
-    finally:
-        connection.close()
+        views = {v: typed(connection.sql(f"FROM {v} ORDER BY ALL")) for v in WHOLE}
     for name, dataset in datasets.items():
         write_table(warehouse, dataset, whole_file(name), pa.Table.from_pylist(rows[name], schema=dataset.arrow))
+    names = snapshot.whole_view_files
+    for view, table in views.items():
+        with warehouse.writing(names[view]) as stream:
+            pq.write_table(table, stream, compression="zstd")
+    _forget(warehouse, set(names.values()))
     warehouse.write(STATISTICS_INPUTS, msgspec.json.encode({"inputs": inputs}))
-    return True
+    written = {d: (whole_file(d),) for d in STATISTICS} | {v: (n,) for v, n in names.items()}
+    return replace(snapshot, files=snapshot.files | written)
+
+
+def _forget(warehouse: Warehouse, names: Collection[str]) -> None:
+    """Delete rows of views over other sets of trials, once nobody can be about to read them."""
+    before_ns = (time.time() - WRITING_S) * 1e9
+    for entry in (e for view in WHOLE for e in warehouse.entries(f"{BUILT_ROOT}/{view}", ".parquet")):
+        if entry.name not in names and entry.mtime_ns < before_ns:
+            warehouse.delete(entry.name)
 
 
 def whole_file(dataset: str) -> str:

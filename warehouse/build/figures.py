@@ -24,11 +24,11 @@ class Figures:
         """Return the rows of these trials, by view."""
         query = "FROM {} WHERE list_contains($trials, trial) ORDER BY ALL"
         return {
-            name: _typed(self.connection.sql(query.format(name), params={"trials": list(trials)})) for name in STORED
+            name: typed(self.connection.sql(query.format(name), params={"trials": list(trials)})) for name in STORED
         }
 
 
-def _typed(relation: duckdb.DuckDBPyRelation) -> pa.Table:
+def typed(relation: duckdb.DuckDBPyRelation) -> pa.Table:
     """Return the rows as a table in which JSON is of that type, so that it still is when read from Parquet."""
     table = relation.to_arrow_table()
     for i, kind in enumerate(relation.types):

@@ -13,6 +13,7 @@ from joulemark.warehouse.query.snapshot import Snapshot
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.trial import TrialManifest
 from joulemark.warehouse.store.layout import dataset_folder
+from joulemark.warehouse.views import WHOLE
 
 BY_TRIAL = ("requests", "engine_state")
 """Datasets with one file per trial."""
@@ -35,6 +36,7 @@ def part(snapshot: Snapshot, manifests: Sequence[TrialManifest]) -> Snapshot:
     for group, datasets in GROUPS.items():
         for dataset in datasets:
             files[dataset] = tuple(sorted(b.file(dataset) for b in batches[group]))
+    files |= dict.fromkeys(WHOLE, ())
     changed = {d for d in DATASETS if files[d] != snapshot.files[d]}
     mask = pc.is_in(snapshot.table["trial"], pa.array(sorted(trials)))
     return replace(

@@ -124,7 +124,9 @@ def ascending(t_us: Numbers) -> bool:
 
 def _runs(words: pa.Table, same: Mapping[str, str], t_us: Numbers) -> Iterator[Run]:
     """Yield the stretches of rows with the same words; rows that are not sorted make many."""
-    starts = list(_stretches(words, same)) if words.num_columns else [(0, Words(**same))] if len(t_us) else []
+    if not len(t_us):
+        return
+    starts = list(_stretches(words, same)) if words.num_columns else [(0, Words(**same))]
     starts = [s for i, s in enumerate(starts) if not i or s[1] != starts[i - 1][1]]
     for (begin, these), end in zip(starts, [*(at for at, _ in starts[1:]), len(t_us)], strict=True):
         yield Run(these, begin, end, ascending(t_us[begin:end]))

@@ -63,7 +63,7 @@ def _table(shares: Sequence[Shares]) -> pa.Table:
     schema = DATASETS["request_energy"].arrow
     pieces = [(s, *_columns(s)) for s in shares]
     counts = [len(energy_j) for _, _, _, energy_j in pieces]
-    number = np.concatenate([np.empty(0, np.int32), *(n for _, _, n, _ in pieces)])
+    number = np.concatenate([np.empty(0, np.int64), *(n for _, _, n, _ in pieces)])
     rests = np.cumsum(counts, dtype=np.int64) - 1
     is_rest = np.zeros(len(number), dtype=np.bool_)
     is_rest[rests] = True
@@ -71,7 +71,7 @@ def _table(shares: Sequence[Shares]) -> pa.Table:
     columns = {
         "trial": _words([s.trial for s in shares], np.repeat(np.arange(len(shares)), counts)),
         "node": pa.concat_arrays([pa.array([], pa.string()), *(node for _, node, _, _ in pieces)]),
-        "request": pa.array(number, pa.int32(), mask=is_rest),
+        "request": pa.array(number.astype(np.int32), mask=is_rest),
         "boundary": _words([s.boundary for s in shares], np.repeat(np.arange(len(shares)), counts)),
         "energy_j": np.concatenate([np.empty(0), *(energy_j for _, _, _, energy_j in pieces)]),
         "prefill_j": nothing,
@@ -85,14 +85,14 @@ def _words(words: list[str], places: NDArray[np.int64]) -> pa.Array:
     return pa.array(words, pa.string()).take(pa.array(places))
 
 
-def _columns(shares: Shares) -> tuple[pa.Array, NDArray[np.int32], NDArray[np.float64]]:
+def _columns(shares: Shares) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.float64]]:
     """Return nodes, numbers and energies of one trial's rows, the rest last."""
     kept = shares.energy_j != 0
     nodes = [s.node for s in shares.spans]
     place = np.repeat(np.arange(len(nodes)), [len(s.number) for s in shares.spans])
-    number = np.concatenate([np.empty(0, np.int32), *(s.number for s in shares.spans)])
+    number = np.concatenate([np.empty(0, np.int64), *(s.number for s in shares.spans)])
     return (
         _words([*nodes, shares.client], np.append(place[kept], len(nodes))),
-        np.append(number[kept], np.int32(0)),
+        np.append(number[kept], np.int64(0)),
         np.append(shares.energy_j[kept], shares.rest_j),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from joulemark.warehouse.errors import Vanished
 from joulemark.warehouse.store.location import Warehouse
 
 COLUMNS = ("trial", "node", "request", "sent_at", "last_token_at", "ended_at")
+OF_TOKENS = ("first_token_at", "output_tokens")
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,17 @@ class Spans:
     """Requests of one client in one trial: their numbers, when each was sent, and its last token or its end."""
 
     node: str
-    number: NDArray[np.int32]
+    number: NDArray[np.int64]
     sent_us: NDArray[np.int64]
     done_us: NDArray[np.int64]
+    first_us: NDArray[np.int64]
+    tokens: NDArray[np.int64]
 
 
-def read_spans(warehouse: Warehouse, files: Iterable[str], trials: Collection[str]) -> dict[str, list[Spans]]:
-    """Return the requests of these trials, by trial.
+def read_spans(
+    warehouse: Warehouse, files: Iterable[str], trials: Collection[str], *, tokens: bool = False
+) -> dict[str, list[Spans]]:
+    """Return the requests of these trials, by trial; with ``tokens`` also their first tokens and how many there were.
 
     Raises Vanished where a file is gone, OSError or ArrowException where one cannot be read.
     """
@@ -38,7 +43,7 @@ def read_spans(warehouse: Warehouse, files: Iterable[str], trials: Collection[st
         try:
             with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
                 file = pq.ParquetFile(source, read_dictionary=["trial", "node"])
-                table = file.read(columns=list(COLUMNS))
+                table = file.read(columns=[*COLUMNS, *(OF_TOKENS if tokens else ())])
         except FileNotFoundError as error:
             raise Vanished(f"{name} is gone") from error
         for trial, spans in _by_trial(table):
@@ -55,13 +60,18 @@ def _by_trial(table: pa.Table) -> Iterable[tuple[str, Spans]]:
     words = [table[c].chunk(0) for c in ("trial", "node")]
     trial, node = (w.indices.to_numpy() for w in words)
     trials, nodes = (w.dictionary.to_pylist() for w in words)
-    number = table["request"].to_numpy()
+    number = np.asarray(table["request"].to_numpy(), dtype=np.int64)
     sent_us = _instants(table["sent_at"])
     done_us = _instants(pc.coalesce(table["last_token_at"], table["ended_at"]))
+    first_us, tokens = (np.broadcast_to(np.int64(0), len(number)),) * 2
+    if "output_tokens" in table.column_names:
+        first_us = _instants(pc.coalesce(table["first_token_at"], table["ended_at"]))
+        tokens = _instants(pc.fill_null(table["output_tokens"], 0))
+    columns = (number, sent_us, done_us, first_us, tokens)
     new = np.flatnonzero((trial[1:] != trial[:-1]) | (node[1:] != node[:-1])) + 1
     for begin, end in zip([0, *new], [*new, len(trial)], strict=True):
         part = slice(begin, end)
-        yield trials[trial[begin]], Spans(nodes[node[begin]], number[part], sent_us[part], done_us[part])
+        yield trials[trial[begin]], Spans(nodes[node[begin]], *(c[part] for c in columns))
 
 
 def _by_node(spans: list[Spans]) -> list[tuple[str, list[Spans]]]:
@@ -74,11 +84,9 @@ def _by_node(spans: list[Spans]) -> list[tuple[str, list[Spans]]]:
 def _together(node: str, spans: list[Spans]) -> Spans:
     if len(spans) == 1:
         return spans[0]
-    number, sent_us, done_us = (
-        np.concatenate([getattr(s, c) for s in spans]) for c in ("number", "sent_us", "done_us")
-    )
-    order = np.argsort(number, kind="stable")
-    return Spans(node, number[order], sent_us[order], done_us[order])
+    columns = [np.concatenate([getattr(s, f.name) for s in spans]) for f in fields(Spans)[1:]]
+    order = np.argsort(columns[0], kind="stable")
+    return Spans(node, *(c[order] for c in columns))
 
 
 def _instants(column: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -52,17 +52,22 @@ def window_components(snapshot: Snapshot, trials: Collection[str]) -> defaultdic
 def window_energy(
     manifest: TrialManifest, components: list[Row], clients: Iterable[str], reader: PowerReader
 ) -> WindowEnergy | None:
-    """Return the energy of the trial's window; None where there is no figure. ``clients`` are nodes with requests."""
+    """Return the energy of the trial's window; None where there is no figure. ``clients`` are nodes with requests.
+
+    None too where the readings are gone: of trials whose figures are kept without them.
+    """
     boundary = next((b for b in NARROWEST if any(c["boundary"] == b for c in components)), None)
     mine = [c for c in components if c["boundary"] == boundary]
     parts = {p.node: p for p in manifest.nodes if p.window is not None}
     if boundary is None or not parts or any(c["energy_j"] is None for c in mine):
         return None
     client = next((parts[n] for n in clients if n in parts), next(iter(parts.values())))
-    return WindowEnergy(boundary, client.node, _window(client), tuple(_curves(mine, parts, reader)))
+    curves = tuple(_curves(mine, parts, reader))
+    return WindowEnergy(boundary, client.node, _window(client), curves) if len(curves) == len(mine) else None
 
 
 def _curves(components: list[Row], parts: dict[str, NodePart], reader: PowerReader) -> Iterator[tuple[Curve, Interval]]:
+    """Yield the curve of each component whose readings are there."""
     for node, part in parts.items():
         window = _window(part)
         chosen = [c for c in components if c["node"] == node]
@@ -71,8 +76,9 @@ def _curves(components: list[Row], parts: dict[str, NodePart], reader: PowerRead
         found = reader.read(node, window.start_us, window.end_us, devices=devices, values=values)
         series = {(s.meter, s.device, s.scope): s for s in found}
         for c in chosen:
-            one = series[c["meter"], c["device"], c["scope"]]
-            yield one.curve(c["method"], window.start_us, window.end_us), window
+            one = series.get((c["meter"], c["device"], c["scope"]))
+            if one is not None:
+                yield one.curve(c["method"], window.start_us, window.end_us), window
 
 
 def _window(part: NodePart) -> Interval:

@@ -16,7 +16,7 @@ from joulemark.warehouse.query.tables import MANIFESTS, SLOS, sites_table, slos_
 from joulemark.warehouse.schema import DATASETS
 from joulemark.warehouse.schema.reasons import BOUNDARY_REASONS, FIDELITIES
 from joulemark.warehouse.store.layout import dataset_folder
-from joulemark.warehouse.views import ORDER, STORED, view_text
+from joulemark.warehouse.views import ORDER, STORED, WHOLE, view_text
 
 _GLOB = re.compile(r"[*?\[]")
 """A folder of such a name cannot be written as a pattern, nor allowed as a folder, at the same time."""
@@ -67,7 +67,7 @@ def define(
         connection.execute(f"CREATE VIEW {dataset.name} AS {relation}")
     _vocabularies(connection)
     for name in ORDER:
-        if name in stored and snapshot.files[name]:
+        if (name in stored or (stored and name in WHOLE)) and snapshot.files[name]:
             relation = _relation(connection, snapshot, name, None) + present.get(name, "")
             connection.execute(f"CREATE VIEW {name} AS {relation}")
         elif name in as_tables:

@@ -10,12 +10,14 @@ from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.views import ORDER, STORED, view_text
 
 ENERGY, FIGURES, SHARES, PHASES = "trial_energy", "figures", "request_energy", "phase_estimates"
+WINDOWS = "window_variation"
 
 GROUPS: dict[str, tuple[str, ...]] = {
     ENERGY: ("trial_energy",),
     FIGURES: STORED,
     SHARES: ("request_energy",),
     PHASES: ("phase_estimates",),
+    WINDOWS: ("window_variation",),
 }
 """Datasets and stored views by group, each group after those that it rests on."""
 
@@ -26,10 +28,18 @@ def definition(group: str) -> str:
     versions = [DATASETS["trial_energy"].version]
     if group == ENERGY:
         return content_id(versions)
-    if group in (SHARES, PHASES):
+    if group in (SHARES, PHASES, WINDOWS):
         built = [DATASETS[d].version for d in GROUPS[group]]
         return content_id([*versions, *built, _texts(["trial_components"])])
     return content_id([*versions, _texts(STORED)])
+
+
+def whole_view_file(view: str, trials: str) -> str:
+    """Return the file of a view that is written for all trials at once; ``trials`` is a digest of their names.
+
+    It is named for all that its rows rest on: one that is there is right.
+    """
+    return f"built/{view}/{content_id([trials, definition(FIGURES), _texts([view])])}.parquet"
 
 
 def _texts(names: tuple[str, ...] | list[str]) -> list[str]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from joulemark.warehouse.errors import JoulemarkError, NewerSchema, WarehouseError
-from joulemark.warehouse.query.groups import GROUPS, definition
+from joulemark.warehouse.query.groups import GROUPS, definition, whole_view_file
 from joulemark.warehouse.query.known import (
     CATALOGUE,
     FOOTERS,
@@ -38,6 +38,7 @@ from joulemark.warehouse.store.layout import KEPT, SWEEPS, TRIALS, dataset_folde
 from joulemark.warehouse.store.location import Entry, Warehouse
 from joulemark.warehouse.store.manifests import decode
 from joulemark.warehouse.store.packs import counting, replaced_names
+from joulemark.warehouse.views import WHOLE
 
 READERS = 8
 T = TypeVar("T")
@@ -79,6 +80,12 @@ class Snapshot:
         """The pack that holds it, by name of a file that is in a pack."""
         return {name: pack for pack, footer in self.footers.items() for name in footer.replaces}
 
+    @property
+    def whole_view_files(self) -> dict[str, str]:
+        """The files of views that are written for all trials at once, for these trials."""
+        trials = content_id(sorted(self.trials))
+        return {view: whole_view_file(view, trials) for view in WHOLE}
+
     def covered(self, group: str) -> frozenset[str]:
         """Return the trials for which everything of a group is there."""
         return frozenset(t for b in self.batches.get(group, ()) for t in b.trials)
@@ -96,7 +103,7 @@ class Snapshot:
         """Return the snapshot with a batch that was just written."""
         added = {d: tuple(sorted({*self.files.get(d, ()), batch.file(d)})) for d in batch.sizes}
         groups = self.batches | {batch.group: (*self.batches.get(batch.group, ()), batch)}
-        return replace(self, files=self.files | added, batches=groups)
+        return replace(self, files=self.files | dict.fromkeys(WHOLE, ()) | added, batches=groups)
 
     def remember(self) -> None:
         """Keep what was seen for the first time, for the next opening. Raises DiskFull or WarehouseError."""
@@ -127,7 +134,7 @@ def take(warehouse: Warehouse) -> Snapshot:
             files[dataset] = tuple(sorted(b.file(dataset) for b in batches[group]))
             if any(b.root != BUILT_ROOT for b in batches[group]):
                 older.add(dataset)
-    return Snapshot(
+    found = Snapshot(
         warehouse,
         manifests[1],
         {name.split("/")[1]: site for name, site in sites.items()},
@@ -142,6 +149,8 @@ def take(warehouse: Warehouse) -> Snapshot:
         left,
         ((FOOTERS_FOLDER, seen, new), (MANIFESTS_FOLDER, *manifests[0])),
     )
+    views = {view: (name,) if warehouse.exists(name) else () for view, name in found.whole_view_files.items()}
+    return replace(found, files=found.files | views)
 
 
 def slo_digest(limits: Mapping[str, float] | None) -> str:

@@ -123,6 +123,26 @@ PHASE_ESTIMATES = Dataset(
     sort_by=("trial",),
 )
 
+WINDOW_VARIATION = Dataset(
+    name="window_variation",
+    row="how well J per output token of one trial is known from its window alone, by batch means",
+    version=1,
+    columns=(
+        Column("trial", WORD, "trial"),
+        Column("boundary", WORD, "its narrowest boundary"),
+        Column("blocks", pa.int32(), "blocks that the window is cut into: 64, or fewer where neighbours are alike"),
+        Column("block_s", pa.float64(), "length of a block"),
+        Column(
+            "error",
+            pa.float64(),
+            "half width at 95 % as a share of J per output token: what another window of the same trial might show; "
+            "nothing about other repeats, starts, nodes or sensors",
+        ),
+        Column("correlation", pa.float64(), "correlation of neighbouring blocks that is left"),
+    ),
+    sort_by=("trial",),
+)
+
 CELL_STATISTICS = Dataset(
     name="cell_statistics",
     row="J per output token of one cell by boundary and fidelity, with interval and rank range",

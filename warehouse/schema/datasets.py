@@ -10,6 +10,7 @@ from joulemark.warehouse.schema.built import (
     REQUEST_ENERGY,
     SWEEP_DRIFT,
     TRIAL_ENERGY,
+    WINDOW_VARIATION,
 )
 from joulemark.warehouse.schema.columns import Dataset
 from joulemark.warehouse.schema.imported import IMPORTED
@@ -31,6 +32,7 @@ DATASETS: dict[str, Dataset] = {
         TRIAL_ENERGY,
         REQUEST_ENERGY,
         PHASE_ESTIMATES,
+        WINDOW_VARIATION,
         CELL_STATISTICS,
         LEVER_EFFECTS,
         NODE_DIFFERENCES,

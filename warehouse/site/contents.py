@@ -14,7 +14,7 @@ from joulemark.warehouse.query.open import Connection
 from joulemark.warehouse.schema.trial import FOR_TESTS
 from joulemark.warehouse.site.options import Options
 from joulemark.warehouse.site.redact import Redactor, redactor
-from joulemark.warehouse.views import MACROS, ORDER
+from joulemark.warehouse.views import MACROS, ORDER, view_text
 
 Row = dict[str, Any]
 
@@ -25,6 +25,8 @@ TABLES = (
     *("nodes", "quality", "imported", "sites", "slos", "manifests"),
 )
 """What is published besides the views."""
+SUMMARIES = {"lever_summary": "lever_effects"}
+"""Views over many cells, and what each is made of."""
 TRACES = ("power", "requests", "engine_state", "device_state", "request_energy")
 """What is published for each trial."""
 
@@ -64,7 +66,7 @@ class Contents:
 
     def raw(self, name: str) -> pa.Table:
         """Return it before redaction."""
-        kept = self.connection.duckdb.sql(f"FROM {name}{self._condition(name)}").to_arrow_table()
+        kept = self.connection.duckdb.sql(self._select(name)).to_arrow_table()
         # The leaderboard and the failures have an order of their own.
         return kept if name in ("leaderboard", "failures") else _sorted(kept)
 
@@ -95,6 +97,14 @@ class Contents:
             "SELECT table_name FROM duckdb_tables() UNION SELECT view_name FROM duckdb_views()"
         )
         return {name for (name,) in found.fetchall()}
+
+    def _select(self, name: str) -> str:
+        """Return the query for what is left of a table. A summary names no cells: it is made of what is left."""
+        source = SUMMARIES.get(name)
+        if source is None:
+            return f"FROM {name}{self._condition(name)}"
+        select = view_text(name).partition(f"CREATE VIEW {name} AS")[2].strip().removesuffix(";")
+        return select.replace(f"FROM {source}", f"FROM (FROM {source}{self._condition(source)})")
 
     def _condition(self, name: str) -> str:
         columns = set(self.connection.duckdb.sql(f"FROM {name} LIMIT 0").columns)

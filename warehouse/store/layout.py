@@ -29,6 +29,7 @@ BUILT = (
     "trial_energy",
     "request_energy",
     "phase_estimates",
+    "window_variation",
     "cell_statistics",
     "lever_effects",
     "node_differences",

@@ -32,7 +32,10 @@ ORDER = (
     "goodput_results",
     "smallest_adequate",
     "phase_energy",
+    "attempts",
     "response_energy",
+    "response_cost",
+    "facility_power",
     "node_results",
     "lever_summary",
     "trial_outliers",
@@ -54,7 +57,10 @@ MACROS = (
     "cost_owned",
     "cost_per_response",
     "smallest_adequate",
+    "attempts",
     "response_energy",
+    "response_cost",
+    "facility_power",
     "token_production",
     "facility",
 )
@@ -79,6 +85,9 @@ STORED = (
 )
 """Those whose rows the build step writes, trial by trial: they have a column `trial`, and rest on nothing but records
 of that trial (and on its sweep's limits on latency). They are quick to ask, and stay when raw traces are dropped."""
+
+WHOLE = ("cell_results", "node_results", "cell_compute", "phase_energy")
+"""Those whose rows the build step writes for all trials at once: over many trials each takes a second to compute."""
 
 
 def view_text(name: str) -> str:

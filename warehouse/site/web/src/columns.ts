@@ -176,7 +176,7 @@ export function columns(scene: Scene): Column[] {
     factor("engine_version", "version", "exact version of the engine"),
     factor("architecture", "architecture", "dense or mixture of experts"),
     figure("total_params", "parameters", "all parameters of the model", (l) => l.row["total_params"] as number | null),
-    figure("active_params", "active", "parameters that work on one token", (l) => l.row["active_params"] as number | null),
+    figure("active_params", "active parameters", "parameters that work on one token", (l) => l.row["active_params"] as number | null),
     figure("tensor", "TP", "tensor-parallel degree", (l) => l.row["tensor"] as number | null),
     figure("power_limit_w", "power limit W", "power limit that was asked for", (l) => l.row["power_limit_w"] as number | null),
     factor("node", "nodes", "nodes that its valid trials ran on"),
