@@ -83,4 +83,4 @@ def user_error(who: str, error: RayActorError | RayTaskError) -> Exception:
 
 def _first_line(error: Exception) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    return next((line.strip().rstrip(".") for line in text.splitlines() if line.strip()), type(error).__name__)
