@@ -353,4 +353,5 @@ class Lane:
 
 
 def _set_of(deployment: Deployment) -> str:
+    """Return the pinned set that the deployment's engine is installed from, unless the user named an environment."""
     return environment_set(deployment.engine.name, deployment.engine.version, deployment.on_cpu)

@@ -1,9 +1,10 @@
 """What the driver costs for each trial, and whether it keeps simulated nodes busy.
 
-    python benchmarks/scheduling.py [--cells 10000] [--nodes 1 50 1000] [--rate 60]
+    python benchmarks/scheduling.py [--cells 10000] [--nodes 1 50 1000] [--run 2000] [--rate 40]
 
-The real driver, schedule, commit and judge; agents that sleep instead of measuring, and write the records of a trial as
-a node does. Neither Ray nor an engine. Ends with 1 where a limit is missed.
+First the schedule alone is played through, with every trial as long as it is expected to be. Then sweeps of ``--run``
+trials are run: the real driver, schedule, commit and judge; agents that sleep instead of measuring, and write the
+records of a trial as a node does. Neither Ray nor an engine. Ends with 1 where a limit is missed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from simulated_nodes import Nodes, Reservation, SimulatedAgent
 
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator.driver import Driver
-from joulemark.orchestrator.forecast import Outlook, lanes_by_accelerator, makespan_s
+from joulemark.orchestrator.forecast import Outlook, best_order, lanes_by_accelerator
 from joulemark.orchestrator.inventory import Node
 from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.manifests import SweepFacts
@@ -72,12 +73,11 @@ def sweep(cells: int, isolation: str) -> list[Cell]:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one run. ``busy`` is the bound for any schedule over what ours takes, with the overhead that was measured."""
+    """Of one run, for each trial."""
 
     overhead_s: float
     cpu_s: float
     memory_bytes: float
-    busy: float
     threads: int
     trials_per_s: float
 
@@ -98,14 +98,33 @@ def bound_s(work: list[Group], nodes: int) -> float:
     return max(gpu_s / (nodes * GPUS), *map(cost_s, work))
 
 
+def play(cells: int, number: int, isolation: str) -> bool:
+    """Plan a sweep and play the schedule through; print a line, and return whether the nodes are busy enough."""
+    nodes = [Node(f"n{i:04d}", f"id-{i}", GPUS, "H100") for i in range(number)]
+    whole = groups(sweep(cells, isolation), 3, 1, ())
+    lanes = Lanes.of(isolation, whole)
+    begun = time.process_time()
+    work = share_out(whole, nodes, cost_s, lambda _: START_S, lanes)
+    planned_s, begun = time.process_time() - begun, time.process_time()
+    takes_s, _ = best_order(work, nodes, lambda g: cost_s(g) + OVERHEAD_S * len(g.trials), lanes)
+    each_s = (time.process_time() - begun) / len(work)
+    busy = bound_s(work, number) / takes_s
+    print(
+        f"{number:14} {isolation:>12} {len(whole):9} {len(work):8} {planned_s:11.2f} s {1e3 * each_s:8.2f} ms "
+        f"{busy:8.1%}{'' if busy >= BUSY else '  MISSED'}",
+        flush=True,
+    )
+    return busy >= BUSY
+
+
 def run(cells: int, number: int, isolation: str, rate: float, folder: str) -> Figures:
     """Run a sweep on ``number`` simulated nodes, so quickly that about ``rate`` trials end in a second."""
     nodes = [Node(f"n{i:04d}", f"id-{i}", GPUS, "H100") for i in range(number)]
     warehouse = Warehouse.at(folder)
     whole = groups(sweep(cells, isolation), 1, 1, ())
     lanes = Lanes.of(isolation, whole)
-    work = share_out(whole, nodes, cost_s, lambda _: START_S, lanes.of_group)
-    planned_s = makespan_s(work, nodes, cost_s, lanes.on)
+    work = share_out(whole, nodes, cost_s, lambda _: START_S, lanes)
+    planned_s, wide = best_order(work, nodes, cost_s, lanes)
     cluster = Nodes(planned_s * rate / cells, START_S, warehouse)
     judge = Judge(warehouse)
     verdicts = Verdicts(judge.reasons)
@@ -134,7 +153,7 @@ def run(cells: int, number: int, isolation: str, rate: float, folder: str) -> Fi
         tell=lambda _: None,
         taken=lambda trial: warehouse.exists(manifest_file(trial)),
         valid_now=dict,
-        schedule=Schedule.of(work, cost_s),
+        schedule=Schedule.of(work, cost_s, widest_first=wide),
         lanes=lanes,
         clock=None,  # type: ignore[arg-type]
         agent=lambda node, *_: SimulatedAgent(node, cluster),  # type: ignore[arg-type,return-value]
@@ -148,12 +167,10 @@ def run(cells: int, number: int, isolation: str, rate: float, folder: str) -> Fi
     assert not driver.errors, driver.errors
     assert (progress.valid, progress.invalid, progress.failed) == (cells, 0, 0), progress.snapshot()
     overhead_s = cluster.waits_s / cells
-    takes_s = makespan_s(work, nodes, lambda g: cost_s(g) + overhead_s * len(g.trials), lanes.on)
     return Figures(
         overhead_s,
         cpu_s / cells,
         _growth_bytes(memory),
-        bound_s(work, number) / takes_s,
         max(threads),
         cells / wall_s,
     )
@@ -171,26 +188,33 @@ def main() -> int:
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 50, 1000])
     parser.add_argument("--isolation", nargs="+", default=["node", "gpu"])
-    parser.add_argument("--rate", type=float, default=60, help="trials that end in a second, at most")
+    parser.add_argument("--run", type=int, default=2_000)
+    parser.add_argument("--rate", type=float, default=40, help="trials that end in a second, at most")
     options = parser.parse_args()
     good = True
-    print("nodes x 8 GPUs, isolation   overhead   driver CPU    memory   busy   threads   trials/s", flush=True)
+    print(f"{options.cells} cells of 10 to 300 s, 3 repeats, at most {1e3 * OVERHEAD_S:g} ms of overhead a trial")
+    print("nodes x 8 GPUs, isolation   engines   starts    planned in   CPU/group     busy")
+    for isolation in options.isolation:
+        for number in options.nodes:
+            good &= play(options.cells, number, isolation)
+    print(f"{options.run} trials run")
+    print("nodes x 8 GPUs, isolation   overhead   driver CPU    memory   threads   trials/s", flush=True)
     for isolation in options.isolation:
         for number in options.nodes:
             folder = tempfile.mkdtemp(prefix="joulemark-scheduling-")
             try:
-                f = run(options.cells, number, isolation, options.rate, folder)
+                f = run(options.run, number, isolation, options.rate, folder)
             finally:
                 shutil.rmtree(folder)
-            missed = f.overhead_s > OVERHEAD_S or f.busy < BUSY
+            missed = f.overhead_s > OVERHEAD_S
             good &= not missed
             print(
                 f"{number:14} {isolation:>12} {1e3 * f.overhead_s:8.1f} ms {1e3 * f.cpu_s:9.1f} ms "
-                f"{f.memory_bytes / 1024:6.1f} KiB {f.busy:6.1%} {f.threads:9} {f.trials_per_s:10.0f}"
+                f"{f.memory_bytes / 1024:6.1f} KiB {f.threads:9} {f.trials_per_s:10.0f}"
                 f"{'  MISSED' if missed else ''}",
                 flush=True,
             )
-    print(f"{options.cells} cells; limits: overhead {1e3 * OVERHEAD_S:g} ms, busy {BUSY:.0%}")
+    print(f"limits: overhead {1e3 * OVERHEAD_S:g} ms, busy {BUSY:.0%} of the bound for any schedule")
     return 0 if good else 1
 
 

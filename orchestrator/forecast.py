@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from joulemark.orchestrator.inventory import Node, suits
+from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.plan import Group, Wanted
 from joulemark.orchestrator.schedule import Schedule, gpus_held
 
@@ -24,9 +25,11 @@ def makespan_s(
     nodes: Sequence[Node],
     cost_s: Callable[[Group], float],
     lanes: Callable[[Node], int],
+    *,
+    widest_first: bool = False,
 ) -> float:
     """Return how long the groups take on these nodes, taken as they will be."""
-    schedule = Schedule.of(groups, cost_s)
+    schedule = Schedule.of(groups, cost_s, widest_first=widest_first)
     running: list[tuple[float, int, Node, Group]] = []
     held = dict.fromkeys((n.node for n in nodes), 0)
     busy = dict.fromkeys((n.node for n in nodes), 0)
@@ -51,6 +54,14 @@ def makespan_s(
         held[node.node] -= gpus_held(group, node)
         fill(node, end_s)
     return end_s
+
+
+def best_order(
+    groups: Sequence[Group], nodes: Sequence[Node], cost_s: Callable[[Group], float], lanes: Lanes
+) -> tuple[float, bool]:
+    """Return how long the groups take in the better order, and whether that is the widest first."""
+    orders = (False, True) if lanes.smallest else (False,)
+    return min((makespan_s(groups, nodes, cost_s, lanes.on, widest_first=wide), wide) for wide in orders)
 
 
 @dataclass

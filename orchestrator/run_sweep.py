@@ -15,12 +15,11 @@ from joulemark.agents.clock import NodeClock
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator import sweep_record
 from joulemark.orchestrator.driver import PATIENCE_S, Driver
-from joulemark.orchestrator.estimate import group_s, start_s, trial_s
+from joulemark.orchestrator.estimate import start_s, trial_s
 from joulemark.orchestrator.forecast import Outlook, lanes_by_accelerator
 from joulemark.orchestrator.have import have
 from joulemark.orchestrator.inventory import Node, simulated_gpus
 from joulemark.orchestrator.progress import Progress, Snapshot
-from joulemark.orchestrator.schedule import Schedule
 from joulemark.orchestrator.sweep_work import SweepWork
 from joulemark.orchestrator.terminal import Terminal
 from joulemark.orchestrator.verdicts import Verdict, judging
@@ -102,7 +101,7 @@ def run_sweep(
             tell=terminal.tell,
             taken=lambda trial: warehouse.exists(manifest_file(trial)),
             valid_now=lambda: have(warehouse, cells).valid,
-            schedule=Schedule.of(work.groups, lambda g: group_s(g, work.known)),
+            schedule=work.schedule,
             lanes=work.lanes,
             clock=_clock(),
             holder=who(work.sweep.name),

@@ -39,6 +39,8 @@ class Schedule:
     """The groups that no node has taken yet. ``cost_s`` says how long a group is expected to take."""
 
     cost_s: Callable[[Group], float]
+    widest_first: bool = False
+    """Whether what needs more GPUs comes first, so that nothing waits for GPUs that others hold one by one."""
     _open: dict[Class, list[_Entry]] = field(default_factory=dict)
     _bound: dict[str, list[_Entry]] = field(default_factory=dict)
     _ran: dict[str, set[str]] = field(default_factory=dict)
@@ -50,9 +52,9 @@ class Schedule:
     _added: int = 0
 
     @classmethod
-    def of(cls, groups: Iterable[Group], cost_s: Callable[[Group], float]) -> Schedule:
+    def of(cls, groups: Iterable[Group], cost_s: Callable[[Group], float], *, widest_first: bool = False) -> Schedule:
         """Return a schedule of these groups."""
-        made = cls(cost_s)
+        made = cls(cost_s, widest_first)
         for group in groups:
             made.add(group)
         return made
@@ -62,7 +64,8 @@ class Schedule:
         d = group.deployment
         devices = 0 if d.on_cpu else d.parallel.devices
         self._added += 1
-        entry = _Entry(group.start, -devices, -self.cost_s(group), self._added, group, d.deployment_id)
+        wide = -devices if self.widest_first else 0
+        entry = _Entry(group.start, wide, -self.cost_s(group), self._added, group, d.deployment_id)
         if group.nodes is not None and len(group.nodes) == 1:
             insort(self._bound.setdefault(next(iter(group.nodes)), []), entry)
         else:

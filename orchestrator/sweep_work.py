@@ -10,13 +10,14 @@ from joulemark.agents.environments.sets import known_sets
 from joulemark.agents.meters.prometheus.mapping import mapping_of
 from joulemark.orchestrator.copies import Copies, copies
 from joulemark.orchestrator.estimate import Estimate, Past, estimate, group_s, past, start_s
-from joulemark.orchestrator.forecast import makespan_s
+from joulemark.orchestrator.forecast import best_order
 from joulemark.orchestrator.have import Have, have
 from joulemark.orchestrator.inventory import Node, accelerator_for_any, memory_of_accelerators, why_nowhere
 from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.learnt import failures
 from joulemark.orchestrator.manifests import SweepFacts
 from joulemark.orchestrator.plan import Group, groups
+from joulemark.orchestrator.schedule import Schedule
 from joulemark.orchestrator.share_out import share_out
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.matrix import Expansion, Place, expand
@@ -59,10 +60,20 @@ class SweepWork:
         expansion = self.expansion
         return SweepFacts(self.sweep.name, measure.repeats, measure.starts, dict(expansion.facts), expansion.tables)
 
+    def cost_s(self, group: Group) -> float:
+        """Return how long a group is expected to take."""
+        return group_s(group, self.known)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The groups in the order that ends first."""
+        _, wide = best_order(self.groups, self.nodes, self.cost_s, self.lanes)
+        return Schedule.of(self.groups, self.cost_s, widest_first=wide)
+
     @property
     def estimate(self) -> Estimate:
         """What it will take on these nodes."""
-        wall_s = makespan_s(self.groups, self.nodes, lambda g: group_s(g, self.known), self.lanes.on)
+        wall_s, _ = best_order(self.groups, self.nodes, self.cost_s, self.lanes)
         return estimate(self.groups, self.known, wall_s, self.site.electricity_per_kwh, self.site.pue)
 
 
@@ -98,7 +109,7 @@ def load_work(
         nodes,
         lambda g: group_s(g, known),
         lambda g: start_s(g, known),
-        Lanes.of(measure.isolation, placed).of_group,
+        Lanes.of(measure.isolation, placed),
     )
     return SweepWork(
         sweep, site, expansion, there, tuple(shared), (*homeless, *several.lacking), tuple(nodes), known, several.wanted

@@ -66,7 +66,7 @@ def test_copies_go_to_different_nodes():
 
 def test_a_group_that_waits_for_gpus_is_not_overtaken():
     cells = [cell("one", accelerator="H100", devices=1), cell("four", accelerator="H100", devices=4)]
-    schedule = Schedule.of(groups(cells, 1, 1, ()), seconds)
+    schedule = Schedule.of(groups(cells, 1, 1, ()), seconds, widest_first=True)
     eight = node("n", 8)
     assert schedule.take(eight, free=3) is None
     assert schedule.has(eight)
@@ -122,7 +122,7 @@ def test_all_nodes_end_together(number, workers):
 
 
 def share(work, workers, start_s=5.0):
-    return share_out(work, workers, lambda g: start_s + seconds(g), lambda _: start_s, Lanes.of("node", work).of_group)
+    return share_out(work, workers, lambda g: start_s + seconds(g), lambda _: start_s, Lanes.of("node", work))
 
 
 def test_a_group_that_would_outlast_all_others_is_split_by_cells():

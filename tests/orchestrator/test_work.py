@@ -29,7 +29,7 @@ def some(repeats=2, starts=2):
 
 
 def made(work, lanes=None):
-    return Work(Schedule.of(work, lambda _: 1.0), lanes or Lanes({}))
+    return Work(Schedule.of(work, lambda _: 1.0, widest_first=True), lanes or Lanes({}))
 
 
 def test_each_group_is_taken_once_and_the_end_is_seen_by_all():

@@ -251,15 +251,18 @@ def test_a_response_s_cost_has_attempts_from_scores_or_from_the_limits_on_latenc
 
 
 def test_grid_power_is_measured_at_the_node_and_modelled_from_devices(warehouse):
-    plug = Meter("pdu", "server", "node_ac", "metered", share=1.5)
-    cells(warehouse, [Spec(**ON_GPU | {"meters": (*ON_GPU["meters"], plug)}, busy_w=400.0)])
-    with open_warehouse(warehouse) as connection:
-        rows = {r["boundary"]: r for r in connection.sql("from facility_power(1.2, 100, 0.8)").to_pylist()}
-        rate = connection.sql("from cell_results").to_pylist()[0]["output_tokens_per_s"]
-    assert (rows["gpu"]["ac_power"], rows["node"]["ac_power"]) == ("modelled", "measured")
-    assert rows["gpu"]["ac_w"] == pytest.approx((400 + 100) / 0.8, rel=1e-3)
-    assert rows["node"]["facility_w"] == pytest.approx(400 * 1.5 * 1.2, rel=1e-3)
-    assert rows["node"]["tokens_per_kwh"] == pytest.approx(rate / (400 * 1.5 * 1.2) * 3.6e6, rel=1e-3)
+    cells(warehouse, [Spec(**ON_GPU, busy_w=400.0)])
+    with open_warehouse(warehouse, read_only_user=False) as connection:
+        (cell,) = connection.sql("from cell_results").to_pylist()
+        (modelled,) = connection.sql("from facility_power(1.2, 100, 0.8)").to_pylist()
+        connection.duckdb.register("as_node", connection.sql("select * replace ('node' as boundary) from cell_results"))
+        connection.duckdb.execute("create or replace view cell_results as from as_node")
+        (measured,) = connection.sql("from facility_power(1.2, 100, 0.8)").to_pylist()
+    assert (modelled["ac_power"], measured["ac_power"]) == ("modelled", "measured")
+    assert modelled["ac_w"] == pytest.approx((cell["mean_w"] + 100) / 0.8)
+    assert modelled["facility_w"] == pytest.approx(modelled["ac_w"] * 1.2)
+    assert measured["facility_w"] == pytest.approx(cell["mean_w"] * 1.2)
+    assert measured["tokens_per_kwh"] == pytest.approx(cell["output_tokens_per_s"] / (cell["mean_w"] * 1.2) * 3.6e6)
 
 
 def test_the_article_s_own_example_of_a_meaningful_response(shared):
