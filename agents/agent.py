@@ -24,16 +24,15 @@ from joulemark.agents.orders import (
     TrialOrder,
     TrialResult,
 )
-from joulemark.agents.outbox import Outbox, Sealed
+from joulemark.agents.outbox import Outbox, Sealed, reaches
 from joulemark.agents.power import PowerTrace
 from joulemark.agents.power_limits import PowerLimits
 from joulemark.agents.secrets import Secrets
-from joulemark.warehouse.errors import MissingTool, WarehouseError
+from joulemark.warehouse.errors import MissingTool
 from joulemark.warehouse.schema.nodes import NODES
 from joulemark.warehouse.store.layout import segment_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
-from joulemark.warehouse.store.whose import id_of
 
 LEASE_CHECK_S = 1.0
 CLOSE_S = 90.0
@@ -114,10 +113,7 @@ class NodeAgent:
 
     def reaches_warehouse(self) -> bool:
         """Return whether the warehouse can be reached from this node, and is the very one that the driver means."""
-        try:
-            return id_of(Warehouse.at(self.config.warehouse)) == self.config.warehouse_id
-        except WarehouseError:
-            return False
+        return reaches(self.config.warehouse, self.config.warehouse_id)
 
     def pending(self) -> list[Sealed]:
         """Return what was sealed on the node and not forgotten."""

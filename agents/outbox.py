@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from joulemark.warehouse.errors import WarehouseError
 from joulemark.warehouse.store.location import Warehouse
+from joulemark.warehouse.store.whose import id_of
 
 CHUNK_BYTES = 1 << 20
+REACH_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,24 @@ class Outbox:
     def _sealed(self, name: str) -> Sealed:
         content = self.files.read(name)
         return Sealed(name, len(content), hashlib.sha256(content).hexdigest())
+
+
+def reaches(place: str, warehouse_id: str, within_s: float = REACH_S) -> bool:
+    """Return whether the warehouse at a path or URL is the one with this id, as far as that shows in time.
+
+    A store behind a network without an answer, or one that wants credentials that are not here, may take minutes to
+    say so.
+    """
+    found: list[str | None] = []
+
+    def look() -> None:
+        with suppress(WarehouseError):
+            found.append(id_of(Warehouse.at(place)))
+
+    looking = threading.Thread(target=look, name="reach", daemon=True)
+    looking.start()
+    looking.join(within_s)
+    return found == [warehouse_id]
 
 
 def arrived(warehouse: Warehouse, sealed: Sealed) -> None:

@@ -179,11 +179,12 @@ class Host:
         found = []
         for process in psutil.process_iter():
             try:
-                here = os.readlink(f"/proc/{process.pid}/ns/pid") == inside
-            except OSError:
+                here = os.readlink(f"/proc/{process.pid}/ns/pid") == inside and process.pid != self.init
+                if here and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (OSError, psutil.Error):
+                # It has just ended.
                 continue
-            if here and process.pid != self.init and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
         return found
 
     def kill(self):

@@ -97,7 +97,8 @@ def test_the_first_commit_counts(place):
     warehouse = Warehouse.at(place)
     first = manifest(Spec(), EPOCH_US)
     assert commit(warehouse, first)
-    assert not commit(warehouse, first)
+    assert commit(warehouse, first), "the same once more is no other"
+    assert not commit(warehouse, manifest(Spec(sweep="of another cluster"), EPOCH_US))
     assert {m.duplicate_of for m in read_all(warehouse)} == {None, first.trial}
 
 
