@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import duckdb
 import polars as pl
 import pyarrow as pa
-from size_data import GPUS, NODES_IN_A_PACK, Gpu
+from size_data import NODES_IN_A_PACK
 
 from joulemark.warehouse.query.snapshot import take
 from joulemark.warehouse.store.layout import PACK, segment_file
@@ -32,30 +32,33 @@ ASOF JOIN read_parquet($power) AS p ON p.device = a.device AND p.t <= a.t
 """
 
 
-def places_of(warehouse: Warehouse) -> dict[str, tuple[str, str]]:
+Places = dict[str, tuple[str, str]]
+"""Node and device of each trial."""
+
+
+def places_of(warehouse: Warehouse) -> Places:
     """Return the node and the device of each trial."""
     rows = take(warehouse).table.select(["trial", "nodes"]).to_pylist()
     return {row["trial"]: (row["nodes"][0]["node"], row["nodes"][0]["devices"][0]) for row in rows}
 
 
-def blocks(warehouse: Warehouse, nodes: int) -> Iterator[tuple[list[str], list[str], pa.Table]]:
+def blocks(warehouse: Warehouse, places: Places) -> Iterator[tuple[list[str], list[str], pa.Table]]:
     """Yield files of power, files of requests, and the devices of the trials that are asked for."""
-    places = places_of(warehouse)
-    for begin in range(0, nodes, AT_ONCE):
-        end = min(nodes, begin + AT_ONCE)
-        names = {Gpu(n * GPUS).node for n in range(begin, end)}
+    nodes = sorted({node for node, _ in places.values()})
+    for begin in range(0, len(nodes), AT_ONCE):
+        names = set(nodes[begin : begin + AT_ONCE])
         mine = {trial: device for trial, (node, device) in places.items() if node in names}
         power = [warehouse.path(segment_file("power", n, "hour")) for n in sorted(names)]
-        packs = sorted({n // NODES_IN_A_PACK * NODES_IN_A_PACK for n in range(begin, end)})
+        packs = sorted({int(n.removeprefix("node-")) // NODES_IN_A_PACK * NODES_IN_A_PACK for n in names})
         requests = [warehouse.path(f"requests/{PACK}{p:06d}.parquet") for p in packs]
         devices = pa.table({"trial": list(mine), "device": list(mine.values())})
         yield power, requests, devices
 
 
-def duckdb_asof(warehouse: Warehouse, nodes: int) -> dict[str, float]:
+def duckdb_asof(warehouse: Warehouse, places: Places) -> dict[str, float]:
     """Find the readings with DuckDB's ASOF join."""
     rows = 0
-    for power, requests, devices in blocks(warehouse, nodes):
+    for power, requests, devices in blocks(warehouse, places):
         with duckdb.connect() as connection:
             connection.register("devices", devices)
             connection.execute(ASOF, {"requests": requests, "power": power})
@@ -63,10 +66,10 @@ def duckdb_asof(warehouse: Warehouse, nodes: int) -> dict[str, float]:
     return {"instants": rows}
 
 
-def polars_asof(warehouse: Warehouse, nodes: int) -> dict[str, float]:
+def polars_asof(warehouse: Warehouse, places: Places) -> dict[str, float]:
     """Find the readings with polars' join_asof."""
     rows = 0
-    for power, requests, devices in blocks(warehouse, nodes):
+    for power, requests, devices in blocks(warehouse, places):
         readings = pl.scan_parquet(power).select("device", "t", "energy_uj")
         asked = (
             pl.scan_parquet(requests)

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from size_data import FIRST_S, GPUS, HOUR_US, LAST_S, SAMPLES, START_US, WINDOW, Gpu, S, fill, some
-from size_rivals import duckdb_asof, places_of, polars_asof
+from size_rivals import Places, duckdb_asof, places_of, polars_asof
 
-from joulemark.warehouse.build.build import build
+from joulemark.warehouse.build.build import build, spans
 from joulemark.warehouse.build.readings import PowerReader
 from joulemark.warehouse.query.groups import ENERGY, FIGURES, SHARES
 from joulemark.warehouse.query.open import open_snapshot
@@ -49,7 +49,7 @@ class Cost:
     told: dict[str, float]
 
 
-def floor(warehouse: Warehouse, _: int) -> dict[str, float]:
+def floor(warehouse: Warehouse, _: Places) -> dict[str, float]:
     """Read the columns that shares need, and nothing else."""
     for name in warehouse.list("power", ".parquet"):
         pq.read_table(warehouse.path(name), columns=["device", "t", "energy_uj"], read_dictionary=["device"])
@@ -59,11 +59,11 @@ def floor(warehouse: Warehouse, _: int) -> dict[str, float]:
     return {}
 
 
-def shares(warehouse: Warehouse, _: int) -> dict[str, float]:
+def shares(warehouse: Warehouse, places: Places) -> dict[str, float]:
     """Build all shares anew: those of half of the nodes, then the rest."""
     drop_shares(warehouse)
-    places = sorted(places_of(warehouse).items(), key=lambda item: item[1])
-    half = {trial for trial, _ in places[: len(places) // 2]}
+    in_order = sorted(places, key=places.__getitem__)
+    half = set(in_order[: len(in_order) // 2])
     begin = time.process_time()
     first = build(warehouse, only=half, groups=(SHARES,)).shares
     middle = time.process_time()
@@ -75,11 +75,10 @@ def shares(warehouse: Warehouse, _: int) -> dict[str, float]:
     return {"trials": first + second, "second_to_first": (end - middle) / (middle - begin), "touched": touched}
 
 
-def instants(warehouse: Warehouse, _: int) -> dict[str, float]:
+def instants(warehouse: Warehouse, places: Places) -> dict[str, float]:
     """Return the energy at three instants of each request, by the curves that shares are made of."""
     snapshot = take(warehouse)
-    reader = PowerReader(warehouse, snapshot.files["power"])
-    places = places_of(warehouse)
+    reader = PowerReader(warehouse, snapshot.files["power"], spans(snapshot, "power"))
     low, high = START_US + FIRST_S * S, START_US + LAST_S * S
     energies = []
     for name in warehouse.list("requests", ".parquet"):
@@ -89,9 +88,9 @@ def instants(warehouse: Warehouse, _: int) -> dict[str, float]:
         place = words.indices.to_numpy()
         cuts = np.flatnonzero(np.diff(place)) + 1
         at_us = [table[c].to_numpy().astype(np.int64) for c in columns[1:]]
-        spans = zip([0, *cuts], [*cuts, len(place)], strict=True)
+        edges = zip([0, *cuts], [*cuts, len(place)], strict=True)
         # In the order of nodes, whose segments are then decoded once.
-        pieces = sorted((places[words.dictionary[int(place[b])].as_py()], slice(b, e)) for b, e in spans)
+        pieces = sorted((places[words.dictionary[int(place[b])].as_py()], slice(b, e)) for b, e in edges)
         for (node, device), piece in pieces:
             (series,) = reader.read(node, low, high, devices=(device,), values=("energy_uj",))
             curve = series.curve("counter", low, high)
@@ -99,11 +98,11 @@ def instants(warehouse: Warehouse, _: int) -> dict[str, float]:
     return {"instants": sum(map(len, energies))}
 
 
-def truth(warehouse: Warehouse, nodes: int) -> dict[str, float]:
+def truth(warehouse: Warehouse, places: Places) -> dict[str, float]:
     """Return how far shares are from the closed form, for some trials, and their sums from their windows."""
     off = sums = 0.0
     with open_snapshot(take(warehouse)) as connection:
-        for gpu in some(nodes, CHECKED):
+        for gpu in some(len(places) // GPUS, CHECKED):
             found = connection.sql(f"from request_energy where trial = '{gpu.trial}'").to_pylist()
             wanted, whole = true_shares(gpu)
             got = {row["request"]: row["energy_j"] for row in found}
@@ -124,7 +123,7 @@ def true_shares(gpu: Gpu) -> tuple[list[float], float]:
     return out.tolist(), float(energy_j[-1] - energy_j[0])
 
 
-PARTS: dict[str, Callable[[Warehouse, int], dict[str, float]]] = {
+PARTS: dict[str, Callable[[Warehouse, Places], dict[str, float]]] = {
     "floor": floor,
     "shares": shares,
     "instants": instants,
@@ -148,12 +147,14 @@ def run_part(name: str, place: str, nodes: int) -> Cost:
     return Cost(**json.loads(text))
 
 
-def measured(part: Callable[[Warehouse, int], dict[str, float]], warehouse: Warehouse, nodes: int) -> Cost:
+def measured(part: Callable[[Warehouse, Places], dict[str, float]], warehouse: Warehouse, nodes: int) -> Cost:
     """Run a part here."""
+    names = {Gpu(n * GPUS).node for n in range(nodes)}
+    places = {trial: place for trial, place in places_of(warehouse).items() if place[0] in names}
     # What is loaded at first use is loaded before.
     pq.read_table(warehouse.path(warehouse.list("requests", ".parquet")[0]), columns=["request"])
     cpu, wall = time.process_time(), time.perf_counter()
-    told = part(warehouse, nodes)
+    told = part(warehouse, places)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return Cost(cpu, wall, peak_mib(), told)
 

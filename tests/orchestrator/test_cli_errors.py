@@ -182,7 +182,7 @@ def test_output_that_nobody_wants(here):
 def test_the_state_of_a_sweep_whose_driver_is_gone(here):
     from joulemark.orchestrator.progress import save
 
-    snapshot = Progress("small", 2, 0, 1.0).snapshot()
+    snapshot = Progress("small", 2, 0).snapshot()
     save(Warehouse.at(here / "records"), msgspec.structs.replace(snapshot, updated_s=1.0))
     assert "has been silent for" in joulemark(here, "status").stdout
     (here / "records" / "sweeps" / "small" / "progress.json").write_bytes(b"{")

@@ -18,7 +18,7 @@ def clock(monkeypatch):
 
 
 def snapshot(valid=0, state="running"):
-    progress = Progress("sweep", 4, 0, 1.0, valid=valid, state=state)
+    progress = Progress("sweep", 4, 0, valid=valid, state=state)
     progress.line(NodeLine("n", "measuring"))
     return progress.snapshot()
 

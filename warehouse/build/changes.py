@@ -24,7 +24,7 @@ FARTHEST = 0.75
 
 def in_order(t_us: Instants, values: Instants) -> tuple[Instants, Instants]:
     """Return the readings sorted by time, one per instant: of several, the smallest value."""
-    if len(t_us) < 2 or bool((np.diff(t_us) > 0).all()):
+    if len(t_us) < 2 or bool((t_us[1:] > t_us[:-1]).all()):
         return t_us, values
     order = np.lexsort((values, t_us))
     t_us, values = t_us[order], values[order]

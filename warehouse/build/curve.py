@@ -116,7 +116,7 @@ def counter_curve(
         return Curve(np.empty(0, np.int64), np.empty(0)), False
     first = max(0, int(np.searchsorted(t_us, start_us, side="right")) - 1)
     last = min(len(t_us) - 1, int(np.searchsorted(t_us, end_us, side="left")))
-    resets = np.flatnonzero(np.diff(energy_uj) < 0) + 1
+    resets = np.flatnonzero(energy_uj[1:] < energy_uj[:-1]) + 1
     reset = bool(((resets > first) & (resets <= last)).any())
     begin = max((int(r) for r in resets if r <= first), default=0)
     stop = min((int(r) for r in resets if r > last), default=len(t_us))

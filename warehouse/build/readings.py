@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -138,7 +138,7 @@ class PowerReader:
     ) -> list[Piece]:
         """Return the part of each run of a segment that lies in the interval; none of one that cannot be read."""
         try:
-            segment = self._decoded[name]
+            segment = self._decoded.get(name, values)
             runs = [r for r in segment.runs if devices is None or r.words.device in devices]
             return [(run, piece) for run in runs if len((piece := _cut(segment, run, low, high, values))[0])]
         except FileNotFoundError as error:
@@ -179,6 +179,7 @@ def _cut(segment: Segment, run: Run, low: int, high: int, values: Sequence[str])
     return columns
 
 
+@lru_cache
 def _nothing(count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return np.broadcast_to(np.int64(0), count), np.broadcast_to(np.False_, count)
 

@@ -56,11 +56,14 @@ class Segment:
     def values(self, column: str) -> tuple[Numbers, Flags]:
         """Return the column's values, 0 where there is none, and whether there is one."""
         if column not in self._values:
-            read = self.read_column(column)
-            there = np.broadcast_to(True, len(read)) if not read.null_count else pc.is_valid(read).to_numpy()
-            numbers = (pc.fill_null(read, 0) if read.null_count else read).to_numpy()
-            self._values[column] = np.asarray(numbers, dtype=np.int64), there
+            self.keep(column, self.read_column(column))
         return self._values[column]
+
+    def keep(self, column: str, read: pa.ChunkedArray) -> None:
+        """Hold a column that was read."""
+        there = np.broadcast_to(np.True_, len(read)) if not read.null_count else pc.is_valid(read).to_numpy()
+        numbers = (pc.fill_null(read, 0) if read.null_count else read).to_numpy()
+        self._values[column] = np.asarray(numbers, dtype=np.int64), there
 
     @property
     def held_bytes(self) -> int:
@@ -68,8 +71,8 @@ class Segment:
         return int(self.t_us.nbytes + sum(v.nbytes + len(v) for v, _ in self._values.values()))
 
 
-def decode(warehouse: Warehouse, name: str) -> Segment:
-    """Read a segment. Raises OSError or ArrowException where it cannot be read."""
+def decode(warehouse: Warehouse, name: str, values: Sequence[str] = ()) -> Segment:
+    """Read a segment, with these columns of values. Raises OSError or ArrowException where it cannot be read."""
     metadata: pq.FileMetaData | None = None
 
     def read(columns: Sequence[str]) -> pa.Table:
@@ -81,10 +84,13 @@ def decode(warehouse: Warehouse, name: str) -> Segment:
     with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
         metadata = pq.read_metadata(source)
     same = _same_everywhere(metadata)
-    table = read([*(w for w in Words._fields if w not in same), "t"])
+    words = [w for w in Words._fields if w not in same]
+    table = read([*words, "t", *values])
     t_us = np.asarray(table["t"].cast(pa.int64()).to_numpy(), dtype=np.int64)
-    runs = tuple(_runs(table.drop_columns("t"), same, t_us))
-    return Segment(runs, t_us, lambda column: read([column])[column])
+    segment = Segment(tuple(_runs(table.select(words), same, t_us)), t_us, lambda column: read([column])[column])
+    for column in values:
+        segment.keep(column, table[column])
+    return segment
 
 
 def _same_everywhere(metadata: pq.FileMetaData) -> dict[str, str]:
@@ -107,12 +113,12 @@ class Segments:
     warehouse: Warehouse
     _held: OrderedDict[str, Segment] = field(default_factory=OrderedDict)
 
-    def __getitem__(self, name: str) -> Segment:
-        """Return a segment. Raises as ``decode`` does."""
+    def get(self, name: str, values: Sequence[str]) -> Segment:
+        """Return a segment, of which these columns of values are asked for. Raises as ``decode`` does."""
         if name not in self._held:
             while self._held and sum(s.held_bytes for s in self._held.values()) > HELD_BYTES:
                 self._held.popitem(last=False)
-            self._held[name] = decode(self.warehouse, name)
+            self._held[name] = decode(self.warehouse, name, values)
         self._held.move_to_end(name)
         return self._held[name]
 

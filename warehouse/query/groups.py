@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 
 from joulemark.warehouse.schema import DATASETS
@@ -42,14 +43,24 @@ def whole_view_file(view: str, trials: str) -> str:
     return f"built/{view}/{content_id([trials, definition(FIGURES), _texts([view])])}.parquet"
 
 
-def _texts(names: tuple[str, ...] | list[str]) -> list[str]:
+def _texts(names: Iterable[str]) -> list[str]:
     """Return the texts of these views and of all that they use, in order, without comments."""
-    texts = {name: re.sub(r"--.*", "", view_text(name)) for name in ORDER}
     used: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name not in used:
             used.add(name)
-            waiting += [n for n in ORDER if re.search(rf"\b{n}\b", texts[name])]
-    return [texts[n] for n in ORDER if n in used]
+            waiting += _used_by(name)
+    return [_text(n) for n in ORDER if n in used]
+
+
+@cache
+def _text(name: str) -> str:
+    return re.sub(r"--.*", "", view_text(name))
+
+
+@cache
+def _used_by(name: str) -> list[str]:
+    words = set(re.findall(r"\w+", _text(name)))
+    return [n for n in ORDER if n in words]
