@@ -22,6 +22,7 @@ from joulemark.agents.gpu_users import gpu_users
 from joulemark.agents.home import joulemark_home
 from joulemark.agents.meters.cpu_watts import CPUINFO, cpu_facts
 from joulemark.agents.meters.discover import discover
+from joulemark.agents.meters.nvml.meter import NvmlMeter
 from joulemark.agents.node_facts import versions
 from joulemark.warehouse.errors import JoulemarkError
 
@@ -64,7 +65,12 @@ def check_up(node: str) -> Checkup:
     """Look at this machine, which the cluster calls ``node``: about two seconds."""
     home = joulemark_home()
     meters, warnings = discover()
-    described = measured(meters)
+    try:
+        described = measured(meters)
+    finally:
+        for meter in meters:
+            if isinstance(meter, NvmlMeter):
+                meter.close()
     nvml = described.get("nvml", {})
     boards: Mapping[str, str] = nvml.get("boards", {})
     free = shutil.disk_usage(_nearest(home)).free

@@ -97,6 +97,10 @@ class NvmlMeter:
         """The board of every GPU; its memory and its superchip where they have numbers of their own."""
         return tuple(s.channel for b in self.boards for s in b.plan.sources)
 
+    def close(self) -> None:
+        """Let go of the library."""
+        self.gpus.close()
+
     def read(self) -> list[Reading]:
         """Read every board."""
         return [r for b in self.boards for r in b.read(self.gpus)]

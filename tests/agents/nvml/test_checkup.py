@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from joulemark.agents.checkup import check_up
+from joulemark.agents.meters.nvml import api
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "nvml_double"))
 from nvml_double import Device
@@ -25,3 +26,4 @@ def test_gpus_and_their_meters_are_seen_as_they_are(world, tmp_path):
     assert f"{os.getpid()} (" in used.what
     assert used.fix == f"end them: kill {os.getpid()}"
     assert not any("no energy counter" in f.what for f in seen.findings)
+    assert api._USE.users == 0, "the library was not let go of"
