@@ -123,7 +123,7 @@ def test_a_device_that_vanishes_leaves_null_rows_and_the_others_their_values(wor
     assert gap.num_rows == whole.num_rows
 
 
-RECORD = EngineRecord("vllm", "0.33.0", "s", (), {}, {}, 0.1, "logs/s.log")
+RECORD = EngineRecord("vllm", "0.33.0", "s", (), {}, {}, 0.1, "logs/s.log", requirement_set="vllm-0.33.0")
 
 
 def deployment(limit_w=None):
