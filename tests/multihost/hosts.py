@@ -193,6 +193,9 @@ class Host:
             os.kill(self.init, signal.SIGKILL)
             self.holder.wait(30)
         for command in self.commands:
+            if command.poll() is None:
+                # One whose command was stopped stands still with it, and does not notice its end.
+                command.process.send_signal(signal.SIGCONT)
             command.process.wait(30)
 
     def _switch(self, state):
