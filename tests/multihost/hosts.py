@@ -189,6 +189,10 @@ class Host:
 
     def kill(self):
         """Pull the plug: everything on it ends at once."""
+        for command in self.commands:
+            if command.poll() is None:
+                # One whose command was stopped stands still with it, and would never notice its end.
+                command.process.send_signal(signal.SIGCONT)
         if self.holder is not None and self.holder.poll() is None:
             os.kill(self.init, signal.SIGKILL)
             self.holder.wait(30)

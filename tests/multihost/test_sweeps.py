@@ -20,6 +20,7 @@ from joulemark.warehouse.schema.datasets import DATASETS
 from joulemark.warehouse.schema.trial import Trace
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import differs, digest, read_rows
+from joulemark.warehouse.store.whose import id_of
 
 pytestmark = pytest.mark.engine
 
@@ -115,7 +116,8 @@ def test_a_warehouse_that_only_the_driver_sees_and_a_clock_that_is_off(cluster):
         assert abs(row["offset_us"] - true_us) <= row["uncertainty_us"] + 200
         assert row["reference"] == driver.name
     for host in cluster.hosts:
-        left = [p for p in (host.folder / "home" / "nodes").glob("*/outbox/*/**/*") if p.is_file()]
+        outboxes = (host.folder / "home" / "nodes").glob(f"*/outbox/{id_of(Warehouse.at(records))}/**/*")
+        left = [p for p in outboxes if p.is_file()]
         assert left == [], f"{host.name} keeps what came home"
     nothing_left(cluster.hosts)
 

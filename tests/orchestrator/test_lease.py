@@ -62,7 +62,7 @@ def test_following_shows_the_steps_and_gives_the_end(tmp_path):
         yield Driving(ended, ended=True)
 
     assert follow(driving(), warehouse, "sweep", told.append) == ended
-    assert told == ["[trial 2 of 4, about 4 s left] n: measuring"]
+    assert told == ["[trial 2 of 4] n: measuring"]
 
 
 def test_a_driver_that_was_lost_has_no_end(tmp_path):

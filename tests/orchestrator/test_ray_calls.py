@@ -94,11 +94,11 @@ def actor():
 
 
 def test_an_order_its_look_and_its_answer(actor):
-    actor.begin(1, "upload", (("a",),))
-    actor.begin(1, "upload", (("a",),))
-    look = actor.look(1, SOON_S)
-    assert (look.number, look.over, look.progress.doing) == (1, True, "measuring")
-    assert actor.answer(1) == ("uploaded", ("a",))
+    actor.begin("node", 1, "upload", (("a",),))
+    actor.begin("node", 1, "upload", (("a",),))
+    look = actor.look({"node": 1}, {}, SOON_S)
+    assert (look.over, look.progress.doing) == ({"node": 1}, "measuring")
+    assert actor.answer("node", 1) == ("uploaded", ("a",))
     assert actor.renewed == [1], "to look is to renew the lease"
     assert actor.holder() == "sweep s (process 1 on h)"
 
@@ -106,11 +106,11 @@ def test_an_order_its_look_and_its_answer(actor):
 @pytest.mark.parametrize("what", ["close", "_open", "config", "no such thing"])
 def test_only_orders_are_obeyed(actor, what):
     with pytest.raises(ClusterError, match="cannot"):
-        actor.begin(1, what, ())
+        actor.begin("node", 1, what, ())
 
 
 def test_an_agent_that_is_not_open_yet_says_that_it_waits(actor):
     actor._agent = None
-    assert actor.look(1, 0).progress.doing == "waiting for its turn"
+    assert actor.look({}, {}, 0).progress.doing == "waiting for its turn"
     with pytest.raises(ClusterError):
-        actor.begin(1, "upload", ())
+        actor.begin("node", 1, "upload", ())
