@@ -21,7 +21,9 @@ def parameters(options: argparse.Namespace) -> Any:
     """Return llama.cpp's parameters for the command line."""
     params = xllamacpp.CommonParams()
     params.model.path = options.model
-    params.hostnames = _as_kind_of(params.hostnames, options.host)
+    # Older ones listen at one address.
+    where = "hostnames" if hasattr(params, "hostnames") else "hostname"
+    setattr(params, where, _as_kind_of(getattr(params, where), options.host))
     params.port = options.port
     params.n_parallel = options.slots
     params.n_ctx = options.context * options.slots

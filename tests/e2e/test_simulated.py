@@ -41,14 +41,14 @@ def test_every_row_is_simulated_and_looks_it(ran):
     rows = joulemark.sql("from leaderboard")
     assert {(r["boundary"], r["fidelity"]) for r in rows} == {("gpu", "simulated")}
     assert {r["accelerator"] for r in rows} == {"H100", "H200"}
-    readings = joulemark.sql("from power where device like 'SIM-%' select distinct fidelity, scope")
+    readings = joulemark.sql("select distinct fidelity, scope from power where device like 'SIM-%'")
     assert readings == [{"fidelity": "simulated", "scope": "gpu_board"}]
 
 
 def test_what_was_run_is_what_was_forecast(ran):
     joulemark, plan, _ = ran
     forecast = {c["cell"]: c["j_per_output_token"] for c in plan["forecast"]["cells"]}
-    rows = joulemark.sql("from trial_results where valid select cell, energy_j / output_tokens as j_per_token")
+    rows = joulemark.sql("select cell, energy_j / output_tokens as j_per_token from trial_results where valid")
     assert {r["cell"] for r in rows} == set(forecast)
     for row in rows:
         assert STRAYS[0] < row["j_per_token"] / forecast[row["cell"]] < STRAYS[1]

@@ -30,6 +30,7 @@ _RESERVED = {
     "model.path": "the model axis names the model",
     "model": "the model axis names the model",
     "host": "joulemark decides where the engine listens",
+    "hostname": "joulemark decides where the engine listens",
     "hostnames": "joulemark decides where the engine listens",
     "port": "joulemark decides where the engine listens",
     "alias": "joulemark names the model",
