@@ -69,7 +69,7 @@ export class Model {
 
   show(state: State): Shown {
     const lines = this.lines(state);
-    const wanted = lines.filter((line) => this.matches(line.row, state));
+    const wanted = lines.filter(this.matcher(state));
     let kept = wanted.filter((line) => keeps(line.row, state.limits));
     const overLimits = wanted.length - kept.length;
     if (state.best) kept = bestPerModel(kept, state);
@@ -85,7 +85,7 @@ export class Model {
     }
     const column = known.find((c) => c.id === state.sort);
     const value = column ? column.value : (line: Line) => badness(line.figures, state.metric);
-    for (const group of groups.values()) group.lines.sort(order(value, column ? state.descending : false));
+    for (const group of groups.values()) group.lines = sorted(group.lines, value, column ? state.descending : false);
     const [extra, must] = [new Set(state.columns), needed(state)];
     return {
       groups: [...groups.values()].sort((a, b) => a.id - b.id),
@@ -97,15 +97,16 @@ export class Model {
     };
   }
 
-  private matches(row: Row, state: State): boolean {
-    for (const name of FILTERS) {
-      const wanted = state.filters[name];
-      if (wanted && !filterValues(row, name).some((value) => wanted.includes(value))) return false;
-    }
+  /** Whether a line is among those asked for; what is asked is read once for all of them. */
+  private matcher(state: State): (line: Line) => boolean {
+    const filters = FILTERS.filter((name) => state.filters[name]);
     const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
-    if (!words.length) return true;
-    const text = `${row.model} ${row.quantization} ${row.engine} ${row.engine_version} ${row.accelerator} ${row.cell}`.toLowerCase();
-    return words.every((one) => text.includes(one));
+    return ({ row }) => {
+      for (const name of filters) if (!filterValues(row, name).some((value) => state.filters[name]!.includes(value))) return false;
+      if (!words.length) return true;
+      const text = `${row.model} ${row.quantization} ${row.engine} ${row.engine_version} ${row.accelerator} ${row.cell}`.toLowerCase();
+      return words.every((one) => text.includes(one));
+    };
   }
 }
 
@@ -140,12 +141,15 @@ function intervals(lines: Line[]): Map<number, [number, number]> {
   return spans;
 }
 
-function order(value: (line: Line) => unknown, descending: boolean): (a: Line, b: Line) => number {
+/** The lines by a value, which is asked of each line once. */
+function sorted(lines: Line[], value: (line: Line) => unknown, descending: boolean): Line[] {
   const sign = descending ? -1 : 1;
-  return (a, b) => {
-    const [x, y] = [value(a), value(b)];
-    if (x === null || y === null) return x === y ? a.row.index - b.row.index : x === null ? 1 : -1;
-    if (typeof x === "number" && typeof y === "number") return sign * (x - y) || a.row.index - b.row.index;
-    return sign * String(x).localeCompare(String(y), "en", { numeric: true }) || a.row.index - b.row.index;
-  };
+  const keyed = lines.map((line) => ({ line, key: value(line) }));
+  keyed.sort((a, b) => {
+    const [x, y] = [a.key, b.key];
+    if (x === null || y === null) return x === y ? a.line.row.index - b.line.row.index : x === null ? 1 : -1;
+    if (typeof x === "number" && typeof y === "number") return sign * (x - y) || a.line.row.index - b.line.row.index;
+    return sign * String(x).localeCompare(String(y), "en", { numeric: true }) || a.line.row.index - b.line.row.index;
+  });
+  return keyed.map((k) => k.line);
 }

@@ -55,12 +55,11 @@ export function ranks(rows: Row[], all: Figures[], metric: Metric, a: Assumption
       lows.push(low);
       highs.push(high);
     }
-    lows.sort((x, y) => x - y);
-    highs.sort((x, y) => x - y);
+    const [upwards, tops] = [Float64Array.from(lows).sort(), Float64Array.from(highs).sort()];
     for (const row of group) {
       const [low, high] = span(all[row.index]!, metric);
-      const better = low === null ? 0 : below(highs, low);
-      const worse = high === null ? 0 : lows.length - notAbove(lows, high);
+      const better = low === null ? 0 : below(tops, low);
+      const worse = high === null ? 0 : upwards.length - notAbove(upwards, high);
       standings[row.index] = { best: 1 + better, worst: group.length - worse, of: group.length };
     }
   }
@@ -68,16 +67,16 @@ export function ranks(rows: Row[], all: Figures[], metric: Metric, a: Assumption
 }
 
 /** How many of the sorted numbers are below `limit`. */
-function below(sorted: number[], limit: number): number {
+function below(sorted: Float64Array, limit: number): number {
   return partition(sorted, (value) => value < limit);
 }
 
 /** How many of the sorted numbers are not above `limit`. */
-function notAbove(sorted: number[], limit: number): number {
+function notAbove(sorted: Float64Array, limit: number): number {
   return partition(sorted, (value) => value <= limit);
 }
 
-function partition(sorted: number[], holds: (value: number) => boolean): number {
+function partition(sorted: Float64Array, holds: (value: number) => boolean): number {
   let [from, to] = [0, sorted.length];
   while (from < to) {
     const middle = (from + to) >> 1;
