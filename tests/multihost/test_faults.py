@@ -103,7 +103,6 @@ def test_a_network_that_is_cut_for_seconds_costs_nothing(cluster, begun):
     nothing_left(cluster.hosts)
 
 
-@long_one
 def test_an_agent_that_is_killed(cluster, begun):
     driver, victim, end = begun("agent")
     agent = next(p for p in cluster.raylets[victim.name].tree() if "_AgentActor" in " ".join(p.cmdline()))
