@@ -1,4 +1,4 @@
-"""Scrapes the engine's own counters at 1 Hz while a trial runs."""
+"""Scrapes the engine's own counters at 1 Hz while a trial runs, first before its load and last after it."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Scraper:
         return self._writer.rotate()
 
     def _run(self) -> None:
-        while True:
+        self._scrape()
+        while not self._stop.wait(PERIOD_S):
             self._scrape()
-            if self._stop.wait(PERIOD_S):
-                return
+        self._scrape()
 
     def _scrape(self) -> None:
         before_us = self.clock.now_us()

@@ -33,6 +33,7 @@ CELLS = [("tiny-dense", "bf16"), ("tiny-dense", "int8-w8a8"), ("tiny-moe", "bf16
 """The fourth is left out: vLLM's CPU build runs no experts in fp8, on any CPU."""
 REPEATS = 2
 CONCURRENCY = 4
+OUTPUT_TOKENS = 16
 
 REFUSED = """
 schema: 1
@@ -132,15 +133,20 @@ def test_one_start_serves_all_repeats(swept):
 
 
 def test_the_engines_own_counters_were_scraped_and_moved(swept):
+    running = []
     for manifest in swept.manifests:
         rows = pq.read_table(swept.warehouse / "engine_state" / f"{manifest['trial']}.parquet").to_pylist()
         generated = [r["generation_tokens_total"] for r in sorted(rows, key=lambda r: r["t"])]
-        assert len(generated) > 2
+        # On a busy machine a scrape can take as long as the window; the first and the last are there always.
+        assert len(generated) >= 2
         assert generated == sorted(generated)
         assert generated[-1] > generated[0]
-        assert 0 < max(r["running"] for r in rows) <= CONCURRENCY
-        counted = sum(r["output_tokens"] or 0 for r in raw.requests(swept.warehouse, manifest))
-        assert generated[-1] - generated[0] <= counted
+        running += [r["running"] for r in rows]
+        requests = raw.requests(swept.warehouse, manifest)
+        # Of a request that was cut off, the engine may have made tokens that never arrived.
+        at_most = sum(OUTPUT_TOKENS if r["status"] != "ok" else r["output_tokens"] for r in requests)
+        assert generated[-1] - generated[0] <= at_most
+    assert 0 < max(running) <= CONCURRENCY
 
 
 def test_nothing_is_left_running(swept):

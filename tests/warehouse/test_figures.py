@@ -180,6 +180,14 @@ def test_drift_over_a_sweep_is_found_whatever_the_cells(warehouse):
     assert found["p"] < 1e-6
 
 
+def test_a_sweep_of_seconds_has_no_bound_that_is_no_number():
+    trials = [{"cell": "c", "nodes": ["n"], "j": 1 + i % 3, "started_s": i / 10} for i in range(3)]
+    found = drift(trials)
+    assert found["change_per_hour_high"] is None
+    assert found["change_per_hour_low"] == pytest.approx(-1)
+    assert 0 < found["p"] < 1
+
+
 def test_without_drift_the_test_errs_in_one_of_twenty():
     random = np.random.default_rng(7)
 

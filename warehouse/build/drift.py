@@ -15,6 +15,7 @@ from scipy import stats
 
 Row = dict[str, Any]
 CONFIDENCE = 0.95
+LARGEST_LOG = math.log(np.finfo(np.float64).max)
 
 
 def drift(trials: Sequence[Row]) -> Row | None:
@@ -43,11 +44,16 @@ def drift(trials: Sequence[Row]) -> Row | None:
     return {
         "trials": sum(map(len, repeated)),
         "hours": (max(started) - min(started)) / 3600,
-        "change_per_hour": math.expm1(slope),
-        "change_per_hour_low": math.expm1(slope - half),
-        "change_per_hour_high": math.expm1(slope + half),
+        "change_per_hour": _change(slope),
+        "change_per_hour_low": _change(slope - half),
+        "change_per_hour_high": _change(slope + half),
         "p": p,
     }
+
+
+def _change(log_per_hour: float) -> float | None:
+    """Return the relative change; None where it is beyond any number, as after seconds drawn out to an hour."""
+    return math.expm1(log_per_hour) if log_per_hour < LARGEST_LOG else None
 
 
 def _centred(values: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
