@@ -31,7 +31,7 @@ from joulemark.warehouse.schema.traces import DEVICE_STATE
 from joulemark.warehouse.units import NS_PER_US
 
 NS_PER_S = 1_000_000_000
-REPORT_S = 1.0
+REPORT_S = 2.0
 PARTS = frozenset({"gpu_memory", "gpu_module", "nvml-average"})
 """Scopes and meters whose watts are in another's already, and left out of the watts that are shown."""
 
@@ -131,10 +131,12 @@ class Sampler:
         begun_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
         rows = states.due(begun_ns / NS_PER_S)
         if rows:
-            cpu_ns, ended_ns = time.thread_time_ns() - cpu_ns, time.monotonic_ns()
-            self.recorder.tally(DEVICE_STATE.name).add(begun_ns, begun_ns, ended_ns, cpu_ns, ())
+            ended_ns = time.monotonic_ns()
             for row in rows:
                 self.recorder.keep(DEVICE_STATE, row)
+            tally = self.recorder.tally(DEVICE_STATE.name)
+            tally.add(begun_ns, begun_ns, ended_ns, 0, ())
+            tally.cpu_ns += time.thread_time_ns() - cpu_ns
 
     def _report(self, schedule: Schedule, readings: Sequence[Reading], now_ns: int) -> None:
         meter = schedule.meter
@@ -143,13 +145,13 @@ class Sampler:
             if meter.news():
                 say(Report("meters", meters={meter.name: _described(meter, Timing(meter.every_s, meter.update_s))}))
             return
-        if schedule.meter.name not in PARTS:
-            schedule.latest = now_ns // NS_PER_US, readings
+        if meter.name not in PARTS:
+            schedule.latest = now_ns, readings
         if now_ns >= self._report_at_ns:
             self._report_at_ns = now_ns + _ns(REPORT_S)
             watts = self._watts.total(
-                (at_us, r)
-                for at_us, seen in (s.latest for s in self.schedules)
+                (at_ns // NS_PER_US, r)
+                for at_ns, seen in (s.latest for s in self.schedules)
                 for r in seen
                 if r.channel.scope not in PARTS
             )

@@ -21,8 +21,8 @@ from joulemark.agents.spool.segment import SegmentWriter, warm_up
 from joulemark.warehouse.schema.columns import Dataset
 from joulemark.warehouse.schema.traces import DEVICE_STATE, POWER, ROUNDS
 
-ROUNDS_WAIT = 16
-"""Rows of ``rounds`` that are worth a batch: some seconds of them. A kill loses these; no reading is among them."""
+ROUNDS_WAIT = 32
+"""Rows of ``rounds`` that are worth a batch: up to ten seconds of them. A kill loses these; no reading is among them."""
 
 
 def _cpu_of_processes_ns() -> tuple[int | None, int | None]:
@@ -113,7 +113,7 @@ class Recorder:
                 self.tallies[meter] = Tally(now_ns)
         for process, cpu_ns in zip(self.processes, _cpu_of_processes_ns(), strict=True):
             self.keep(ROUNDS, process.row(self.node, now_us, now_ns, cpu_ns))
-        self._write(DEVICE_STATE)
+        self._write_device_state()
         if len(self._rows.get(ROUNDS.name, ())) >= ROUNDS_WAIT:
             self._write(ROUNDS)
 
@@ -130,10 +130,18 @@ class Recorder:
         self.ring.path.unlink(missing_ok=True)
         self.ring.close()
 
-    def _write(self, dataset: Dataset) -> None:
+    def _write_device_state(self) -> None:
+        """Write it, and count what that takes to what its reads take."""
+        begun_ns = time.thread_time_ns()
+        if self._write(DEVICE_STATE):
+            self.tally(DEVICE_STATE.name).cpu_ns += time.thread_time_ns() - begun_ns
+
+    def _write(self, dataset: Dataset) -> bool:
         rows = self._rows.pop(dataset.name, None)
-        if rows:
-            self.slow[dataset.name].write(pa.RecordBatch.from_pylist(rows, schema=dataset.arrow))
+        if not rows:
+            return False
+        self.slow[dataset.name].write(pa.RecordBatch.from_pylist(rows, schema=dataset.arrow))
+        return True
 
     def _write_power(self) -> None:
         ring, end = self.ring, self.ring.recorded

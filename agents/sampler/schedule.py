@@ -19,7 +19,7 @@ class Schedule:
     probe: Probe | None = None
     deadline_ns: int = 0
     latest: tuple[int, Sequence[Reading]] = (0, ())
-    """The last readings, and when on the monotonic clock in microseconds."""
+    """The last readings, and when on the monotonic clock in nanoseconds."""
 
     def __post_init__(self) -> None:
         self.deadline_ns = self.begun_ns
