@@ -59,6 +59,8 @@ class Driver:
     """How long a node may be gone, or the warehouse out of reach."""
     stopping: threading.Event = field(default_factory=threading.Event)
     errors: list[JoulemarkError] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+    """What went wrong on a node and is no user's error."""
     losses: dict[TrialKey, int] = field(default_factory=dict)
     """How often a trial's node was lost under it."""
     roster: dict[str, Node] = field(default_factory=dict)
@@ -74,7 +76,10 @@ class Driver:
         self.work = Work(self.schedule, self.lanes)
 
     def run(self) -> None:
-        """Run all groups. What went wrong with a node is in ``errors``; trials are in the warehouse either way."""
+        """Run all groups. What went wrong with a node is in ``errors``; trials are in the warehouse either way.
+
+        A fault of our own on one node is raised when the others are done.
+        """
         over = threading.Event()
         saver = threading.Thread(target=self._save_progress, args=(over,), name="progress")
         self._look_around()
@@ -90,6 +95,8 @@ class Driver:
             self.progress.state = "ended"
             over.set()
             saver.join()
+        if self.faults:
+            raise self.faults[0]
 
     def stop(self, *, now: bool) -> None:
         """Finish the running trials and start no more; with ``now`` end the running trials too."""

@@ -20,7 +20,8 @@ _BOARD = re.compile(r"\w+\s+([A-Z]+[0-9]+[A-Z0-9]*)")
 class Node:
     """One living node. ``accelerator`` is the label of its GPUs, None where it has none.
 
-    ``memory_bytes`` is the memory of one of its GPUs, None where that is not known (Ray does not tell).
+    ``memory_bytes`` is the memory of one of its GPUs, None where that is not known (Ray does not tell). One that
+    ``takes_work`` declares CPUs or GPUs to Ray; a head that is to do nothing else declares none.
     """
 
     node: str
@@ -28,6 +29,7 @@ class Node:
     gpus: int
     accelerator: str | None
     memory_bytes: int | None = None
+    takes_work: bool = True
 
 
 def this_machine() -> Node:
@@ -60,6 +62,8 @@ def memory_of_accelerators(nodes: Sequence[Node]) -> dict[str, int]:
 
 def suits(deployment: Deployment, node: Node) -> bool:
     """Return whether the node can hold the deployment."""
+    if not node.takes_work:
+        return False
     if deployment.on_cpu or simulated_here(deployment, node):
         return True
     return deployment.accelerator == node.accelerator and node.gpus >= deployment.parallel.devices
@@ -89,7 +93,7 @@ def why_nowhere(deployment: Deployment, nodes: Sequence[Node]) -> str | None:
     """Return why no node can hold the deployment, None where one can."""
     if any(suits(deployment, n) for n in nodes):
         return None
-    there = ", ".join(sorted({f"{n.gpus} x {n.accelerator}" if n.gpus else "no GPU" for n in nodes}))
+    there = ", ".join(sorted({_has(n) for n in nodes}))
     wanted = deployment.parallel.devices
     several = sum(n.gpus for n in nodes if n.accelerator == deployment.accelerator) >= wanted
     if several and deployment.parallel.pipeline * deployment.parallel.data > 1:
@@ -98,3 +102,9 @@ def why_nowhere(deployment: Deployment, nodes: Sequence[Node]) -> str | None:
             f"started on one node only so far; the nodes have: {there}"
         )
     return f"needs {wanted} x {deployment.accelerator} in one node; the nodes have: {there}"
+
+
+def _has(node: Node) -> str:
+    if not node.takes_work:
+        return "no CPU for work"
+    return f"{node.gpus} x {node.accelerator}" if node.gpus else "no GPU"

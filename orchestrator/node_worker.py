@@ -55,6 +55,9 @@ class NodeWorker:
         except JoulemarkError as error:
             self.driver.errors.append(error)
             self._tell(str(error))
+        except Exception as error:  # noqa: BLE001 -- a fault of ours; the driver raises it once the other nodes are done
+            self.driver.faults.append(error)
+            self._tell(f"its part of the sweep ends by a fault of joulemark's own, shown at the end: {error!r}")
 
     def _ready(self) -> Node | None:
         """Return the node once it is there; None where it is not needed any more. Raises ClusterError."""
@@ -94,7 +97,7 @@ class NodeWorker:
                 self._work(agent, node, facts)
         except NodeLost:
             raise
-        except JoulemarkError:
+        except Exception:
             with suppress(JoulemarkError):
                 agent.finish()
             raise

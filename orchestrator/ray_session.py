@@ -76,6 +76,7 @@ def nodes() -> list[Node]:
                 ray_id=n["NodeID"],
                 gpus=int(n["Resources"].get("GPU", 0)),
                 accelerator=n.get("Labels", {}).get(LABEL_ACCELERATOR),
+                takes_work=any(n["Resources"].get(r, 0) > 0 for r in ("CPU", "GPU")),
             )
             for n, name in alive
         ),

@@ -232,6 +232,15 @@ def test_a_node_whose_meters_fail_is_left_out_and_the_others_do_its_work(cluster
     assert drive.all
 
 
+def test_a_fault_of_ours_on_one_node_is_raised_when_the_others_are_done(cluster, drive):
+    cluster.trouble["a"] = [KeyError("ours")]
+    with pytest.raises(KeyError, match="ours"):
+        drive(starts=6)
+    assert any("a: its part of the sweep ends" in t and "KeyError('ours')" in t for t in drive.told)
+    assert len({(m.cell, m.start) for m in drive.manifests if m.outcome == "done"}) == 6 * len(CELLS)
+    assert sorted(cluster.opened) == sorted(cluster.left)
+
+
 def test_another_version_on_a_node_is_refused(cluster, drive):
     cluster.version = "0.0.0"
     errors = drive().errors

@@ -139,6 +139,14 @@ def test_real_engines_have_no_place_where_there_is_no_gpu():
     assert not simulated_here(deployment, BARE)
 
 
+def test_a_head_that_declares_nothing_to_ray_takes_no_work():
+    head = replace(BARE, takes_work=False)
+    for deployment in (cells_of("simulated")[0].deployment, cells_of("llamacpp", "cpu")[0].deployment):
+        assert suits(deployment, BARE)
+        assert not suits(deployment, head)
+        assert "no CPU for work" in why_nowhere(deployment, [head])
+
+
 def test_manifests_say_whether_the_engine_was_the_simulator():
     node = NodeFacts("n", "boot", 5, "cpu", 2, 1, (), (), None, {}, {})
     for engine, is_simulated in (("vllm", False), ("simulated", True)):
