@@ -22,7 +22,7 @@ from joulemark.warehouse.schema.columns import Dataset
 from joulemark.warehouse.schema.traces import DEVICE_STATE, POWER, ROUNDS
 
 ROUNDS_WAIT = 32
-"""Rows of ``rounds`` that are worth a batch: up to ten seconds of them. A kill loses these; no reading is among them."""
+"""Rows of ``rounds`` that are worth a batch: up to ten seconds. A kill loses these; no reading is among them."""
 
 
 def _cpu_of_processes_ns() -> tuple[int | None, int | None]:

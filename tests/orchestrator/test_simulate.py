@@ -141,7 +141,8 @@ def test_real_engines_have_no_place_where_there_is_no_gpu():
 
 def test_a_head_that_declares_nothing_to_ray_takes_no_work():
     head = replace(BARE, takes_work=False)
-    for deployment in (cells_of("simulated")[0].deployment, cells_of("llamacpp", "cpu")[0].deployment):
+    simulated = cells_of("simulated")[0].deployment
+    for deployment in (simulated, replace(cells_of("vllm")[0].deployment, accelerator="cpu")):
         assert suits(deployment, BARE)
         assert not suits(deployment, head)
         assert "no CPU for work" in why_nowhere(deployment, [head])
