@@ -87,7 +87,7 @@ def powercap(data: bytes) -> None:
             assert reading.energy_uj is None or 0 <= reading.energy_uj < INT64
         # It falls where the register was reset, and then to what that shows.
         rises = before.energy_uj is None or after.energy_uj is None or after.energy_uj >= before.energy_uj
-        assert rises or str(after.energy_uj) == fields[3].strip().decode().lstrip("0").rjust(1, "0")
+        assert rises or str(after.energy_uj) == fields[3].decode().strip().lstrip("0").rjust(1, "0")
 
 
 def wall_meter(data: bytes) -> None:

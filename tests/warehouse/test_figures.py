@@ -188,6 +188,16 @@ def test_a_sweep_of_seconds_has_no_bound_that_is_no_number():
     assert 0 < found["p"] < 1
 
 
+def test_a_sweep_of_seconds_is_stored_without_that_bound(warehouse, monkeypatch):
+    monkeypatch.setattr("joulemark.warehouse.build.drift.LARGEST_LOG", 1e-12)
+    for number in range(3):
+        add_trial(warehouse, Spec(busy_w=50.0 + number % 2, repeat=number), number)
+    with open_warehouse(warehouse) as connection:
+        (found,) = connection.sql("from sweep_drift").to_pylist()
+    assert found["change_per_hour_high"] is None
+    assert found["p"] > 0
+
+
 def test_without_drift_the_test_errs_in_one_of_twenty():
     random = np.random.default_rng(7)
 

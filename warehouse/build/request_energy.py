@@ -34,9 +34,7 @@ def equal_shares(edges_j: Floats, edges_us: Instants, sent_us: Instants, done_us
 
 def active_requests(edges: int, first: Instants, last: Instants) -> Instants:
     """Return how many requests are active between each two edges; each is from one edge to another, by number."""
-    changes = np.zeros(edges, dtype=np.int64)
-    np.add.at(changes, first, 1)
-    np.add.at(changes, last, -1)
+    changes = np.bincount(first, minlength=edges) - np.bincount(last, minlength=edges)
     return np.cumsum(changes)[:-1]
 
 
@@ -58,8 +56,9 @@ def cumulative_j(curves: Sequence[tuple[Curve, Interval]], edges_us: Instants, c
     total_j = np.zeros(len(edges_us))
     length_us = client_window.end_us - client_window.start_us
     for curve, window in curves:
-        since_us = (edges_us - client_window.start_us).astype(np.float64)
-        since_us *= (window.end_us - window.start_us) / length_us
-        energy_j = curve.at_j(window.start_us + np.rint(since_us).astype(np.int64))
+        since_us = edges_us - client_window.start_us
+        if window.end_us - window.start_us != length_us:
+            since_us = np.rint(since_us * ((window.end_us - window.start_us) / length_us)).astype(np.int64)
+        energy_j = curve.at_j(window.start_us + since_us)
         total_j += energy_j - energy_j[0]
     return total_j

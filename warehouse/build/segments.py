@@ -73,21 +73,19 @@ class Segment:
 
 def decode(warehouse: Warehouse, name: str, values: Sequence[str] = ()) -> Segment:
     """Read a segment, with these columns of values. Raises OSError or ArrowException where it cannot be read."""
-    metadata: pq.FileMetaData | None = None
-
-    def read(columns: Sequence[str]) -> pa.Table:
-        with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
-            words = [c for c in columns if c in Words._fields]
-            file = pq.ParquetFile(source, metadata=metadata, read_dictionary=words)
-            return file.read(columns=list(columns), use_threads=False)
-
     with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
-        metadata = pq.read_metadata(source)
-    same = _same_everywhere(metadata)
-    words = [w for w in Words._fields if w not in same]
-    table = read([*words, "t", *values])
+        file = pq.ParquetFile(source, read_dictionary=list(Words._fields))
+        metadata = file.metadata
+        same = _same_everywhere(metadata)
+        words = [w for w in Words._fields if w not in same]
+        table = file.read(columns=[*words, "t", *values], use_threads=False)
+
+    def read(column: str) -> pa.ChunkedArray:
+        with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
+            return pq.ParquetFile(source, metadata=metadata).read(columns=[column], use_threads=False)[column]
+
     t_us = np.asarray(table["t"].cast(pa.int64()).to_numpy(), dtype=np.int64)
-    segment = Segment(tuple(_runs(table.select(words), same, t_us)), t_us, lambda column: read([column])[column])
+    segment = Segment(tuple(_runs(table.select(words), same, t_us)), t_us, read)
     for column in values:
         segment.keep(column, table[column])
     return segment

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,40 +60,41 @@ def _shares(manifest: TrialManifest, components: list[Row], spans: list[Spans], 
 
 
 def _table(shares: Sequence[Shares]) -> pa.Table:
-    """Return the dataset's rows: for each trial those of requests that have a share, then the rest."""
-    schema = DATASETS["request_energy"].arrow
-    pieces = [(s, *_columns(s)) for s in shares]
-    counts = [len(energy_j) for _, _, _, energy_j in pieces]
-    number = np.concatenate([np.empty(0, np.int64), *(n for _, _, n, _ in pieces)])
-    rests = np.cumsum(counts, dtype=np.int64) - 1
+    """Return the dataset's rows, with numbers for words: for each trial those with a share, then the rest."""
+    nodes: dict[str, int] = {}
+    pieces = [_columns(s, nodes) for s in shares]
+    counts = [len(energy_j) for _, _, energy_j in pieces]
+    place = np.concatenate([np.empty(0, np.int64), *(p for p, _, _ in pieces)])
+    number = np.concatenate([np.empty(0, np.int64), *(n for _, n, _ in pieces)])
     is_rest = np.zeros(len(number), dtype=np.bool_)
-    is_rest[rests] = True
+    is_rest[np.cumsum(counts, dtype=np.int64) - 1] = True
+    boundaries = {boundary: i for i, boundary in enumerate(dict.fromkeys(s.boundary for s in shares))}
     nothing = pa.nulls(len(number), pa.float64())
     columns = {
         "trial": _words([s.trial for s in shares], np.repeat(np.arange(len(shares)), counts)),
-        "node": pa.concat_arrays([pa.array([], pa.string()), *(node for _, node, _, _ in pieces)]),
+        "node": _words(nodes, place),
         "request": pa.array(number.astype(np.int32), mask=is_rest),
-        "boundary": _words([s.boundary for s in shares], np.repeat(np.arange(len(shares)), counts)),
-        "energy_j": np.concatenate([np.empty(0), *(energy_j for _, _, _, energy_j in pieces)]),
+        "boundary": _words(boundaries, np.repeat([boundaries[s.boundary] for s in shares], counts)),
+        "energy_j": np.concatenate([np.empty(0), *(energy_j for _, _, energy_j in pieces)]),
         "prefill_j": nothing,
         "decode_j": nothing,
-        "method": _words([METHOD], np.zeros(len(number), dtype=np.int64)),
+        "method": _words([METHOD], np.zeros(len(number))),
     }
-    return pa.table(columns, schema=schema)
+    return pa.table(columns, schema=DATASETS["request_energy"].numbered)
 
 
-def _words(words: list[str], places: NDArray[np.int64]) -> pa.Array:
-    return pa.array(words, pa.string()).take(pa.array(places))
+def _words(words: Iterable[str], places: NDArray[Any]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(places.astype(np.int32), pa.array(words, pa.string()))
 
 
-def _columns(shares: Shares) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.float64]]:
-    """Return nodes, numbers and energies of one trial's rows, the rest last."""
+def _columns(shares: Shares, nodes: dict[str, int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return places in ``nodes``, numbers and energies of one trial's rows, the rest last; add nodes that are new."""
     kept = shares.energy_j != 0
-    nodes = [s.node for s in shares.spans]
-    place = np.repeat(np.arange(len(nodes)), [len(s.number) for s in shares.spans])
+    places = [nodes.setdefault(name, len(nodes)) for name in (*(s.node for s in shares.spans), shares.client)]
+    place = np.repeat(places[:-1], [len(s.number) for s in shares.spans])
     number = np.concatenate([np.empty(0, np.int64), *(s.number for s in shares.spans)])
     return (
-        _words([*nodes, shares.client], np.append(place[kept], len(nodes))),
+        np.append(place[kept], places[-1]),
         np.append(number[kept], np.int64(0)),
         np.append(shares.energy_j[kept], shares.rest_j),
     )

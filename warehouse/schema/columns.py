@@ -51,3 +51,9 @@ class Dataset:
         fields = [pa.field(c.name, c.type, nullable=c.nullable) for c in self.columns]
         metadata = {DATASET_KEY: self.name.encode(), SCHEMA_VERSION_KEY: str(self.version).encode()}
         return pa.schema(fields, metadata=metadata)
+
+    @cached_property
+    def numbered(self) -> pa.Schema:
+        """The same with a number for every word, and each word once: what is quicker to make and to write."""
+        fields = [f.with_type(pa.dictionary(pa.int32(), WORD)) if f.type == WORD else f for f in self.arrow]
+        return pa.schema(fields, metadata=self.arrow.metadata)

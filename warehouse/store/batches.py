@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -66,11 +67,22 @@ def write_batch(
     for dataset, table in tables.items():
         file = f"{root}/{dataset}/{name}.parquet"
         with warehouse.writing(file) as stream:
-            pq.write_table(table, stream, compression="zstd", write_page_index=True)
+            _write(table, stream)
             sizes[dataset] = stream.tell()
     batch = Batch(name, group, definition, names, sizes, dict(lacking or {}), dict(inputs or {}), root)
     warehouse.write(batch.record, msgspec.json.encode(batch))
     return batch
+
+
+def _write(table: pa.Table, stream: Any) -> None:
+    """Write a table; numbers for its words are written as such, and read as the words."""
+    numbered = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
+    # The table's own schema would have them read as numbers again.
+    how = {"use_dictionary": numbered, "store_schema": False} if numbered else {}
+    with pq.ParquetWriter(stream, table.schema, compression="zstd", write_page_index=True, **how) as writer:
+        writer.write_table(table)
+        if numbered:
+            writer.add_key_value_metadata(table.schema.metadata or {})
 
 
 def read_batches(warehouse: Warehouse, root: str, group: str) -> list[Batch]:
