@@ -25,6 +25,7 @@ class AgentConfig:
     node: str
     warehouse: str
     warehouse_id: str = "0"
+    sweep: str = ""
     sample_period_s: float = 0.1
     lease_s: float = 60.0
     cpu_watts: tuple[float, float] | None = None
