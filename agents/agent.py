@@ -96,7 +96,8 @@ class NodeAgent:
         """Return what the agent is doing now."""
         lanes = tuple(self._lanes[n].doing for n in sorted(self._lanes))
         first = lanes[0] if lanes else AgentProgress("idle")
-        return replace(first, watts=self.power.sampler.watts, lanes=lanes)
+        sampler = self.power.sampler
+        return replace(first, watts=sampler.watts, lanes=lanes, sampler_restarts=sampler.restarts)
 
     def start_engine(self, order: StartOrder) -> StartResult:
         """See Lane.start."""

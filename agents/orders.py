@@ -135,3 +135,5 @@ class AgentProgress:
     watts: float | None = None
     lanes: tuple[AgentProgress, ...] = ()
     """Where several engines run, what each of their lanes does."""
+    sampler_restarts: int | None = None
+    """How often the sampler died and was started again; None before there is one."""

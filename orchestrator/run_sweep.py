@@ -21,7 +21,9 @@ from joulemark.orchestrator.estimate import start_s, trial_s
 from joulemark.orchestrator.forecast import Outlook, lanes_by_accelerator
 from joulemark.orchestrator.have import have
 from joulemark.orchestrator.inventory import Node, simulated_gpus
+from joulemark.orchestrator.metrics import of_sweep, of_trial
 from joulemark.orchestrator.progress import Progress, Snapshot
+from joulemark.orchestrator.ray_metrics import Exporter
 from joulemark.orchestrator.sweep_work import SweepWork
 from joulemark.orchestrator.terminal import Terminal
 from joulemark.orchestrator.verdicts import Verdict, judging
@@ -87,7 +89,7 @@ def run_sweep(
             simulated_gpus=simulated_gpus((g.deployment for g in work.groups), node),
         )
 
-    clock = _clock()
+    clock, exporter = _clock(), Exporter()
     with (
         Terminal(progress.snapshot) as terminal,
         driver_log(warehouse, work.sweep.name, terminal.tell) as events,
@@ -97,6 +99,7 @@ def run_sweep(
         def keep(manifest: TrialManifest) -> Verdict:
             commit(warehouse, manifest)
             events.say("committed", logging.WARNING if manifest.failure_class else logging.INFO, **committed(manifest))
+            exporter.export(of_trial(manifest))
             return verdicts.ask(manifest)
 
         def tell(text: str) -> None:
@@ -120,6 +123,7 @@ def run_sweep(
             holder=who(work.sweep.name),
             reference=socket.gethostname(),
             patience_s=patience_s,
+            show=lambda now: exporter.export(of_sweep(now)),
         )
 
         def end(why: str) -> None:
