@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 
 from joulemark.orchestrator import ray_environment
 
@@ -17,6 +18,8 @@ from joulemark.orchestrator.ray_metrics import Exporter  # noqa: E402 -- as abov
 BRIGHT = AgentProgress("window, 3 s left", 40.0, 200.0, sampler_restarts=1)
 DARK = AgentProgress("idle", sampler_restarts=0)
 """An agent whose meters give nothing."""
+FADES_S = 8.0
+"""How long the meters of a third agent give something."""
 NODES = [NodeLine("bright", "window"), NodeLine("dark", "idle")]
 NOW = Snapshot("s", "running", "h", 1, 0.0, 8, 2, 3, 1, 1, 90.0, NODES)
 
@@ -38,12 +41,13 @@ def main(port, folder):
         _temp_dir=folder,
         _system_config={"metrics_report_interval_ms": 1000},
     )
-    exporter = Exporter()
+    exporter, begun = Exporter(), time.monotonic()
     exporter.export(of_trial(Failed))
     while not over.wait(0.5):
         exporter.export(of_sweep(NOW))
         exporter.export(of_agent("s", "bright", BRIGHT))
         exporter.export(of_agent("s", "dark", DARK))
+        exporter.export(of_agent("s", "fading", BRIGHT if time.monotonic() - begun < FADES_S else DARK))
     ray.shutdown()
 
 

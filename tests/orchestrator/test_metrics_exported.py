@@ -53,28 +53,40 @@ def path():
 
 
 @pytest.fixture(scope="module")
-def samples(path):
-    """Return {name: [(labels, value)]} as the page has it once every metric is there."""
-    folder, port = tempfile.mkdtemp(prefix="jm", dir="/tmp"), free_port()
-    script = Path(__file__).with_name("exporting.py")
+def port(path):
+    """Yield the port of the page that a process of ours fills."""
+    folder, chosen = tempfile.mkdtemp(prefix="jm", dir="/tmp"), free_port()
+    command = [sys.executable, str(Path(__file__).with_name("exporting.py")), str(chosen), folder]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"PYTHONPATH": path}
-    with subprocess.Popen(
-        [sys.executable, str(script), str(port), folder], stdin=subprocess.PIPE, env=environment
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
         try:
-            deadline = time.monotonic() + PATIENCE_S
-            found = {}
-            while not {m.exported for m in METRICS} <= found.keys() and time.monotonic() < deadline:
-                assert process.poll() is None, "the process that exports ended"
-                time.sleep(0.5)
-                found = read(port)
-            # What comes later than the rest has a chance to come.
-            time.sleep(3.0)
-            yield read(port)
+            yield chosen
         finally:
             process.stdin.close()
             process.wait(60)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def history(port):
+    """Return the pages one after the other, {name: [(labels, value)]}, until all is there and what ended is gone."""
+    pages, deadline = [{}], time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and not (
+        {m.exported for m in METRICS} <= pages[-1].keys()
+        and "fading" in {node for page in pages for node in powered(page)} - powered(pages[-1])
+    ):
+        time.sleep(0.5)
+        pages.append(read(port))
+    return pages
+
+
+@pytest.fixture
+def samples(history):
+    return history[-1]
+
+
+def powered(page):
+    return {labels["node"] for labels, _ in page.get("ray_joulemark_node_power_watts", ())}
 
 
 def read(port):
@@ -103,7 +115,7 @@ def test_values_arrive_as_they_were(samples):
         return found
 
     assert value("node_power_watts", node="bright") == 200.0
-    assert value("node_output_token_joules") == 5.0
+    assert value("node_output_token_joules", node="bright") == 5.0
     assert value("sweep_attempts", verdict="valid") == 3
     assert value("sweep_nodes", state="idle") == 1
     assert value("sweep_nodes", state="lost") == 0
@@ -112,5 +124,10 @@ def test_values_arrive_as_they_were(samples):
 
 
 def test_a_reading_that_is_missing_is_no_series(samples):
-    assert {labels["node"] for labels, _ in samples["ray_joulemark_node_power_watts"]} == {"bright"}
-    assert {labels["node"] for labels, _ in samples["ray_joulemark_node_sampler_restarts"]} == {"bright", "dark"}
+    assert "dark" not in powered(samples)
+    assert "dark" in {labels["node"] for labels, _ in samples["ray_joulemark_node_sampler_restarts"]}
+
+
+def test_a_reading_that_goes_missing_ends_its_series(history):
+    assert "fading" in {node for page in history for node in powered(page)}
+    assert powered(history[-1]) == {"bright"}
