@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from glob import escape
 
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.engines.leftovers import end_leftovers
 from joulemark.agents.engines.logs import keep_logs
+from joulemark.agents.event_log import EventLog
 from joulemark.agents.home import joulemark_home
 from joulemark.agents.lane import Lane, NodeThings
 from joulemark.agents.locks import exclusive
@@ -30,7 +33,7 @@ from joulemark.agents.power_limits import PowerLimits
 from joulemark.agents.secrets import Secrets
 from joulemark.warehouse.errors import MissingTool
 from joulemark.warehouse.schema.nodes import NODES
-from joulemark.warehouse.store.layout import segment_file
+from joulemark.warehouse.store.layout import LOGS, segment_file
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.warehouse.store.parquet import write_table
 
@@ -63,6 +66,7 @@ class NodeAgent:
             ) from error
         self.ended_leftovers = end_leftovers(self.folder / "starts")
         keep_logs(self.folder, self.warehouse, Secrets.here())
+        self.events = EventLog(self.folder / LOGS, f"agent-{config.node}", sweep=config.sweep, node=config.node)
         self.limits = PowerLimits(self.folder / "limits", self.clock.boot)
         self._limit_warnings = self.limits.restore()
         self.power = PowerTrace.start(config, self.folder, self.warehouse)
@@ -81,6 +85,7 @@ class NodeAgent:
         facts = node_facts(self.config.node, self.clock, sampler.meters, warnings, len(self.ended_leftovers))
         table = NODES.arrow.empty_table().from_pylist([node_row(facts)], schema=NODES.arrow)
         write_table(self.warehouse, NODES, segment_file("nodes", self.config.node, facts.boot), table)
+        self.events.say("agent_opened", boot=facts.boot, warnings=facts.warnings, ended_leftovers=facts.ended_leftovers)
         return replace(facts, waited=self._waiting.is_set())
 
     def renew(self) -> None:
@@ -91,19 +96,36 @@ class NodeAgent:
         """Return what the agent is doing now."""
         lanes = tuple(self._lanes[n].doing for n in sorted(self._lanes))
         first = lanes[0] if lanes else AgentProgress("idle")
-        return replace(first, watts=self.power.sampler.watts, lanes=lanes)
+        sampler = self.power.sampler
+        return replace(first, watts=sampler.watts, lanes=lanes, sampler_restarts=sampler.restarts)
 
     def start_engine(self, order: StartOrder) -> StartResult:
         """See Lane.start."""
-        return self._lane(order.lane).start(order)
+        started = self._lane(order.lane).start(order)
+        self.events.say(
+            "engine_failed" if started.failure_class else "engine_started",
+            logging.WARNING if started.failure_class else logging.INFO,
+            engine=order.deployment.engine.named,
+            model=order.deployment.model.name,
+            failure_class=started.failure_class,
+            error=started.error,
+        )
+        return started
 
     def run_trial(self, order: TrialOrder) -> TrialResult:
         """See Lane.run."""
-        return self._lane(order.lane).run(order)
+        about = {"cell": order.cell.cell_id, "trial": order.trial}
+        self.events.say("trial_began", **about)
+        result = self._lane(order.lane).run(order)
+        failed = result.failure_class is not None
+        ended = {"outcome": result.outcome, "failure_class": result.failure_class, "error": result.error}
+        self.events.say("trial_ended", logging.WARNING if failed else logging.INFO, **about, **ended)
+        return result
 
     def stop_engine(self, lane: int = 0) -> None:
         """See Lane.stop."""
         self._lane(lane).stop()
+        self.events.say("engine_stopped")
 
     def interrupt(self) -> None:
         """End what runs now: an installation, an engine's start or a trial."""
@@ -127,6 +149,7 @@ class NodeAgent:
         """End all engines and the sampler; what was sampled is sealed, and the node stays locked."""
         self.interrupt()
         with ExitStack() as ends:
+            ends.callback(self._keep_events)
             ends.callback(self.power.close)
             for lane in self._lanes.values():
                 ends.callback(lane.stop)
@@ -139,12 +162,19 @@ class NodeAgent:
         finally:
             self._lock.close()
 
+    def _keep_events(self) -> None:
+        self.events.say("agent_finished")
+        self.events.close()
+        mine = f"{LOGS}/{escape(self.events.path.name)}"
+        keep_logs(self.folder, self.warehouse, Secrets.here(*self._things.keys), mine)
+
     def _lane(self, number: int) -> Lane:
         return self._lanes.setdefault(number, Lane(number, self._things))
 
     def _watch_lease(self) -> None:
         while not self._closed.wait(LEASE_CHECK_S):
             if time.monotonic() - self._renewed > self.config.lease_s:
+                self.events.say("lease_ended", logging.ERROR)
                 # What hangs must not keep the node: the keeper ends the engine of an agent that is gone.
                 over = threading.Timer(CLOSE_S, self._on_lease_end)
                 over.daemon = True

@@ -25,6 +25,7 @@ class AgentConfig:
     node: str
     warehouse: str
     warehouse_id: str = "0"
+    sweep: str = ""
     sample_period_s: float = 0.1
     lease_s: float = 60.0
     cpu_watts: tuple[float, float] | None = None
@@ -134,3 +135,5 @@ class AgentProgress:
     watts: float | None = None
     lanes: tuple[AgentProgress, ...] = ()
     """Where several engines run, what each of their lanes does."""
+    sampler_restarts: int | None = None
+    """How often the sampler died and was started again; None before there is one."""

@@ -15,7 +15,7 @@ from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.manifests import SweepFacts
 from joulemark.orchestrator.node_worker import NodeWorker, start
 from joulemark.orchestrator.plan import TrialKey
-from joulemark.orchestrator.progress import Progress, save
+from joulemark.orchestrator.progress import Progress, Snapshot, save
 from joulemark.orchestrator.ray_agents import Devices, RayAgent
 from joulemark.orchestrator.schedule import Schedule
 from joulemark.orchestrator.verdicts import Verdict
@@ -53,6 +53,8 @@ class Driver:
     """The driver's, with which the nodes' are compared."""
     holder: str = "a sweep"
     """Who this is, for another driver that waits for a node."""
+    show: Callable[[Snapshot], None] = lambda _: None
+    """Given the progress whenever it is written."""
     reference: str = "the driver"
     """Name of the clock that the nodes' are compared with."""
     patience_s: float = PATIENCE_S
@@ -138,8 +140,10 @@ class Driver:
         self._save()
 
     def _save(self) -> None:
+        snapshot = self.progress.snapshot()
+        self.show(snapshot)
         try:
-            save(self.warehouse, self.progress.snapshot())
+            save(self.warehouse, snapshot)
         except WarehouseError as error:
             # `status` will be behind; the trials themselves are committed or fail on their own account.
             if self._unsaved != str(error):

@@ -76,7 +76,7 @@ class NodeWorker:
                     f"{self.name} did not come back in {minutes:.0f} min; "
                     "the same command goes on with it once it is there again"
                 )
-            self._line("gone; waiting for it to come back")
+            self._lost_line("gone; waiting for it to come back")
         return None
 
     def _lost(self, error: NodeLost) -> None:
@@ -84,7 +84,7 @@ class NodeWorker:
         if time.monotonic() - self._trouble_since > self.driver.patience_s:
             raise ClusterError(f"{error}; given up after {self.driver.patience_s / 60:.0f} min") from error
         self._tell(f"{error}; what it had not finished is done by another node, or here once it is back")
-        self._line("lost; trying again")
+        self._lost_line("lost; trying again")
         self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
 
     def _serve(self, node: Node) -> None:
@@ -226,8 +226,8 @@ class NodeWorker:
     def _tell_all(self, text: str) -> None:
         self.driver.tell(text)
 
-    def _line(self, doing: str) -> None:
-        self.driver.progress.line(NodeLine(self.name, doing))
+    def _lost_line(self, doing: str) -> None:
+        self.driver.progress.line(NodeLine(self.name, doing, lost=True))
 
 
 def _show(runners: list[NodeRunner], said: AgentProgress) -> None:

@@ -25,6 +25,8 @@ class NodeLine(msgspec.Struct, frozen=True):
     trial: str | None = None
     tokens_per_s: float | None = None
     watts: float | None = None
+    lost: bool = False
+    """Whether the node or its agent is gone, and waited for."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -106,6 +108,11 @@ class Progress:
                 left_s=self.outlook.left_s() if self.outlook is not None and self.state == "running" else None,
                 nodes=sorted(self.lines.values(), key=lambda n: n.node),
             )
+
+
+def step(doing: str) -> str:
+    """Return what a node does without the numbers that change all the time."""
+    return doing.split(",", maxsplit=1)[0].split("(", maxsplit=1)[0].strip()
 
 
 def save(warehouse: Warehouse, snapshot: Snapshot) -> None:

@@ -31,7 +31,9 @@ from joulemark.agents.orders import (
 )
 from joulemark.agents.outbox import Sealed
 from joulemark.orchestrator.inventory import Node
+from joulemark.orchestrator.metrics import of_agent
 from joulemark.orchestrator.ray_calls import Calls
+from joulemark.orchestrator.ray_metrics import Exporter
 from joulemark.warehouse.errors import ClusterError, NodeLost
 
 AGENT_THREADS = 8
@@ -278,7 +280,7 @@ class _AgentActor:
 
     def __init__(self, config: AgentConfig, holder: str) -> None:
         self._config, self._holder = config, holder
-        self._operations = Operations()
+        self._operations, self._exporter = Operations(), Exporter()
         self._agent: Any = None
 
     def holder(self) -> str:
@@ -297,6 +299,7 @@ class _AgentActor:
             self._agent.renew()
         over = self._operations.over(given, seen, wait_s)
         doing = self._agent.progress() if self._agent is not None else AgentProgress("waiting for its turn")
+        self._exporter.sometimes(lambda: of_agent(self._config.sweep, self._config.node, doing))
         return Look(over, doing)
 
     def answer(self, series: str, number: int) -> Any:

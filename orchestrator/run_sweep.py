@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -15,11 +16,14 @@ from joulemark.agents.clock import NodeClock
 from joulemark.agents.orders import AgentConfig
 from joulemark.orchestrator import sweep_record
 from joulemark.orchestrator.driver import PATIENCE_S, Driver
+from joulemark.orchestrator.driver_log import committed, driver_log
 from joulemark.orchestrator.estimate import start_s, trial_s
 from joulemark.orchestrator.forecast import Outlook, lanes_by_accelerator
 from joulemark.orchestrator.have import have
 from joulemark.orchestrator.inventory import Node, simulated_gpus
+from joulemark.orchestrator.metrics import of_sweep, of_trial
 from joulemark.orchestrator.progress import Progress, Snapshot
+from joulemark.orchestrator.ray_metrics import Exporter
 from joulemark.orchestrator.sweep_work import SweepWork
 from joulemark.orchestrator.terminal import Terminal
 from joulemark.orchestrator.verdicts import Verdict, judging
@@ -76,6 +80,7 @@ def run_sweep(
             node=node.node,
             warehouse=warehouse.url if "://" in warehouse.url else warehouse.root,
             warehouse_id=warehouse_id,
+            sweep=work.sweep.name,
             cpu_watts=(watts.idle, watts.full) if watts else None,
             environments=dict(work.expansion.environments),
             endpoints=dict(work.expansion.endpoints),
@@ -84,11 +89,22 @@ def run_sweep(
             simulated_gpus=simulated_gpus((g.deployment for g in work.groups), node),
         )
 
-    with Terminal(progress.snapshot) as terminal, judging(warehouse) as verdicts:
+    clock, exporter = _clock(), Exporter()
+    with (
+        Terminal(progress.snapshot) as terminal,
+        driver_log(warehouse, work.sweep.name, terminal.tell) as events,
+        judging(warehouse) as verdicts,
+    ):
 
         def keep(manifest: TrialManifest) -> Verdict:
             commit(warehouse, manifest)
+            events.say("committed", logging.WARNING if manifest.failure_class else logging.INFO, **committed(manifest))
+            exporter.export(of_trial(manifest))
             return verdicts.ask(manifest)
+
+        def tell(text: str) -> None:
+            events.say("told", text=text)
+            terminal.tell(text)
 
         driver = Driver(
             warehouse=warehouse,
@@ -98,15 +114,16 @@ def run_sweep(
             commit=keep,
             attempts=dict(work.have.attempts),
             progress=progress,
-            tell=terminal.tell,
+            tell=tell,
             taken=lambda trial: warehouse.exists(manifest_file(trial)),
             valid_now=lambda: have(warehouse, cells).valid,
             schedule=work.schedule,
             lanes=work.lanes,
-            clock=_clock(),
+            clock=clock,
             holder=who(work.sweep.name),
             reference=socket.gethostname(),
             patience_s=patience_s,
+            show=lambda now: exporter.export(of_sweep(now)),
         )
 
         def end(why: str) -> None:
@@ -114,7 +131,7 @@ def run_sweep(
             driver.stop(now=True)
 
         held = lease(progress.snapshot, end) if lease is not None else nullcontext()
-        with _interruptible(driver, terminal.tell) as interrupted, held:
+        with _interruptible(driver, tell) as interrupted, held:
             driver.run()
     return RunResult(progress.snapshot(), tuple(driver.errors), interrupted.is_set())
 

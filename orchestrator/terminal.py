@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from joulemark.orchestrator.progress import NodeLine, Snapshot
+from joulemark.orchestrator.progress import NodeLine, Snapshot, step
 
 PLAIN_EVERY_S = 5.0
 REFRESH_PER_S = 4
@@ -67,7 +67,7 @@ class Terminal:
         while not self._over.wait(0.5):
             snapshot = self._snapshot()
             # What is being installed or started is news at once, numbers every few seconds.
-            news = [(n.node, n.trial, _step(n.doing)) for n in snapshot.nodes[:SHOWN]]
+            news = [(n.node, n.trial, step(n.doing)) for n in snapshot.nodes[:SHOWN]]
             if news != self._last_news or time.monotonic() >= due:
                 self._last_news, due = news, time.monotonic() + PLAIN_EVERY_S
                 self.tell(line(snapshot))
@@ -93,7 +93,7 @@ def block(snapshot: Snapshot) -> RenderableType:
 
 def node_texts(snapshot: Snapshot) -> list[str]:
     """Return what the first nodes do, and of the others how many do what."""
-    rest = Counter(_step(n.doing) for n in snapshot.nodes[SHOWN:])
+    rest = Counter(step(n.doing) for n in snapshot.nodes[SHOWN:])
     others = [f"{len(snapshot.nodes) - SHOWN} more: " + ", ".join(f"{k} {what}" for what, k in rest.most_common())]
     return [*map(_node_text, snapshot.nodes[:SHOWN]), *(others if rest else [])]
 
@@ -130,11 +130,6 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _step(doing: str) -> str:
-    """Return what a node does without the numbers that change all the time."""
-    return doing.split(",", maxsplit=1)[0].split("(", maxsplit=1)[0]
 
 
 def _node_text(node: NodeLine) -> str:

@@ -65,6 +65,20 @@ def test_records_hold_the_model_and_what_its_units_did(ran):
     assert states[0]["running"] <= 4
 
 
+def test_driver_and_agent_said_what_they_did(ran):
+    joulemark, _, _ = ran
+    logs = sorted((joulemark.warehouse / "logs").glob("*.jsonl"))
+    assert {path.name.split("-")[0] for path in logs} == {"agent", "driver"}
+    said = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
+    assert {line["sweep"] for line in said} == {"simulation"}
+    trials = {t["trial"] for t in joulemark.sql("from trials select trial")}
+    for event in ("trial_began", "trial_ended", "committed"):
+        assert {line["trial"] for line in said if line["event"] == event} == trials
+    events = {line["event"] for line in said}
+    assert {"sweep_began", "agent_opened", "engine_started", "agent_finished", "sweep_ended"} <= events
+    assert not list((joulemark.folder / "home" / "drivers").iterdir())
+
+
 def test_simulated_rows_are_published_only_on_request(ran, tmp_path):
     joulemark, _, _ = ran
     refused = joulemark("publish", tmp_path / "site", "--format", "csv", code=3)

@@ -23,7 +23,9 @@ ALLOWED = {
 """What each package may import of ours; all may ask ``joulemark`` for its version."""
 
 HOMES = {
-    "ray": tuple(f"orchestrator/ray_{what}.py" for what in ("agents", "calls", "doctor", "lease", "session")),
+    "ray": tuple(
+        f"orchestrator/ray_{what}.py" for what in ("agents", "calls", "doctor", "lease", "metrics", "session")
+    ),
     "pynvml": ("agents/meters/nvml/api.py",),
     "duckdb": ("warehouse/",),
     "xllamacpp": ("agents/engines/llamacpp_server.py",),

@@ -107,6 +107,19 @@ def test_progress_that_cannot_be_written_is_said_once(tmp_path, monkeypatch):
     assert told == ["progress record: no space left"]
 
 
+def test_progress_is_shown_to_the_end_also_where_it_cannot_be_written(tmp_path, monkeypatch):
+    shown = []
+    full = driver(Warehouse.at(tmp_path), [])
+    full.show = shown.append
+
+    def no_space(*_, **__):
+        raise DiskFull("no space left")
+
+    monkeypatch.setattr("joulemark.orchestrator.driver.save", no_space)
+    full.run()
+    assert [s.state for s in shown][-1] == "ended"
+
+
 def test_figures_that_cannot_be_written_say_nothing_about_the_trial(tmp_path, monkeypatch):
     def no_space(*_, **__):
         raise DiskFull("no space left")

@@ -11,6 +11,7 @@
     engine_state/<trial>.parquet
     nodes/<node>-<boot>.parquet, clocks/<node>/...
     logs/<start id>.log                                 the engines' own output
+    logs/agent-<node>-<...>.jsonl, driver-<sweep>-<...>.jsonl   what agents and drivers did, a line of JSON each
     built/<dataset>/<batch>.parquet                     made by the build step, can be deleted
     built/batches/<group>/<batch>.json                  which trials a batch holds; without it the batch does not exist
     built/manifests/, built/known/                      what was seen before in manifests and in footers
