@@ -15,7 +15,7 @@ SILENT_S = 15.0
 """A driver that has not written for so long is gone."""
 ASK_EVERY_S = 20.0
 """The warehouse is not asked more often than this: the machine may be the one that is measured."""
-NOT_MEASURED = {"modelled": "modelled, not measured", "simulated": "simulated, not measured"}
+NOT_MEASURED = frozenset({"modelled", "simulated"})
 
 
 @dataclass
@@ -35,7 +35,8 @@ class Watch:
         while True:
             snapshot = self.load()
             ended = snapshot.state == "ended"
-            yield snapshot, [*head(snapshot), *shown(self._so_far(snapshot, ended=ended)), *nodes(snapshot)]
+            known = self._so_far(snapshot, ended=ended)
+            yield snapshot, [*head(snapshot, known), *shown(known), *nodes(snapshot)]
             if ended:
                 return
             self.sleep(self.every_s)
@@ -55,7 +56,7 @@ class Watch:
         return self._known
 
 
-def head(snapshot: Snapshot) -> list[str]:
+def head(snapshot: Snapshot, known: SoFar) -> list[str]:
     """Return how far a sweep is, and what all of its nodes do together."""
     age_s = time.time() - snapshot.updated_s
     lines = [f"{snapshot.sweep}: {snapshot.state}, {counts(snapshot)}"]
@@ -66,7 +67,7 @@ def head(snapshot: Snapshot) -> list[str]:
     watts = [n.watts for n in snapshot.nodes if n.watts is not None]
     rates = [n.tokens_per_s for n in snapshot.nodes if n.tokens_per_s is not None]
     now = f"{sum(rates):.0f} tokens/s" if rates else "- tokens/s", f"{sum(watts):.1f} W" if watts else "- W"
-    return [*lines, f"  now: {', '.join(now)} on {len(snapshot.nodes)} node(s)"]
+    return [*lines, f"  now: {', '.join(now)}{_watts_are(known)} on {len(snapshot.nodes)} node(s)"]
 
 
 def shown(known: SoFar) -> list[str]:
@@ -89,7 +90,13 @@ def silence(snapshot: Snapshot, age_s: float) -> str:
     )
 
 
+def _watts_are(known: SoFar) -> str:
+    """Return what to know of the watts: nodes say only how many, so it is told by the trials that have ended."""
+    kinds = {energy.fidelity for energy in known.energies}
+    return f" ({' and '.join(sorted(kinds))}, not measured)" if kinds and kinds <= NOT_MEASURED else ""
+
+
 def _energy(energy: EnergySoFar) -> str:
     figure = "-" if energy.j_per_token is None else f"{energy.j_per_token:.4g}"
-    fidelity = NOT_MEASURED.get(energy.fidelity, energy.fidelity)
+    fidelity = f"{energy.fidelity}, not measured" if energy.fidelity in NOT_MEASURED else energy.fidelity
     return f"{figure} J/token out, boundary {energy.boundary} ({fidelity}), {energy.trials} valid trial(s)"

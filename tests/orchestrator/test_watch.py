@@ -104,12 +104,18 @@ def test_failures_are_counted_by_class():
 
 
 def test_nodes_that_say_nothing_give_no_number():
-    assert "  now: - tokens/s, - W on 0 node(s)" in head(snapshot(nodes=[]))
+    assert "  now: - tokens/s, - W on 0 node(s)" in head(snapshot(nodes=[]), SoFar())
+
+
+def test_watts_that_nobody_measured_say_so():
+    assert "60.5 W (modelled, not measured) on 2 node(s)" in head(snapshot(), known(0.1, "modelled"))[1]
+    both = SoFar((*known(0.1, "modelled").energies, *known(0.1).energies))
+    assert "60.5 W on 2 node(s)" in head(snapshot(), both)[1]
 
 
 def test_a_driver_that_is_silent_is_said():
     lost = replace(snapshot(), updated_s=time.time() - 3600 * 2)
-    assert any("has been silent for 2.0 h" in text for text in head(lost))
+    assert any("has been silent for 2.0 h" in text for text in head(lost, SoFar()))
 
 
 # Against records.
