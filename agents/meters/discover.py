@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from joulemark.agents.meters.cpu_model import CpuModelMeter
@@ -17,29 +17,46 @@ from joulemark.agents.meters.simulated import SimulatedMeter
 from joulemark.warehouse.errors import BadInput, MeterError
 from joulemark.workloads.meters import MeterSource
 
+Finder = Callable[[], list[Meter]]
+"""Returns the meters of one kind that this node has, none where it has none of that kind.
+
+Raises MeterError, with a sentence for the user, where there is one that cannot be read.
+"""
+WHOLE_NODES = frozenset({"node_ac", "rack_ac"})
+
+
+def _gpus() -> list[Meter]:
+    try:
+        nvml = NvmlMeter.found()
+        average = None if nvml is None else NvmlAverageMeter.beside(nvml)
+    except MeterError as error:
+        raise MeterError(f"GPUs cannot be read: {error}; see `nvidia-smi` on this node") from error
+    return [meter for meter in (nvml, average) if meter is not None]
+
+
+def _sockets() -> list[Meter]:
+    rapl = RaplMeter.found()
+    return [rapl] if rapl is not None else []
+
+
+FINDERS: tuple[Finder, ...] = (_gpus, _sockets)
+"""Every kind of meter that is read on the node itself."""
+
 
 def discover(cpu_watts: tuple[float, float] | None = None) -> tuple[list[Meter], list[str]]:
     """Return the meters, and a sentence for each that is there and cannot be read.
 
-    The CPU model stands in only where neither NVML nor RAPL can be read. ``cpu_watts`` are the user's own idle and
-    full-load watts for it.
+    The CPU model stands in only where no meter reads a part of the node, such as a GPU or a socket. ``cpu_watts`` are
+    the user's own idle and full-load watts for it.
     """
     meters: list[Meter] = []
     warnings: list[str] = []
-    try:
-        nvml = NvmlMeter.found()
-        if nvml is not None:
-            average = NvmlAverageMeter.beside(nvml)
-            meters += [nvml] if average is None else [nvml, average]
-    except MeterError as error:
-        warnings.append(f"GPUs cannot be read: {error}; see `nvidia-smi` on this node")
-    try:
-        rapl = RaplMeter.found()
-        if rapl is not None:
-            meters.append(rapl)
-    except MeterError as error:
-        warnings.append(str(error))
-    if not meters:
+    for find in FINDERS:
+        try:
+            meters += find()
+        except MeterError as error:
+            warnings.append(str(error))
+    if all(channel.scope in WHOLE_NODES for meter in meters for channel in meter.channels):
         meters.append(CpuModelMeter(machine_watts(os.cpu_count() or 1, cpu_watts)))
     return meters, warnings
 

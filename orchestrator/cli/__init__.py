@@ -18,6 +18,7 @@ from joulemark.orchestrator.cli.export import export
 from joulemark.orchestrator.cli.importing import import_command
 from joulemark.orchestrator.cli.init import init
 from joulemark.orchestrator.cli.leaderboard import leaderboard
+from joulemark.orchestrator.cli.options import keeping_lines
 from joulemark.orchestrator.cli.plan import plan
 from joulemark.orchestrator.cli.prune import prune
 from joulemark.orchestrator.cli.publish import publish
@@ -33,6 +34,15 @@ NOWHERE_TO_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 class Workflow(click.Group):
     """Lists its commands in the order in which they are used, not by the alphabet."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.help = keeping_lines(self.help)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Take in a command."""
+        cmd.help = keeping_lines(cmd.help)
+        super().add_command(cmd, name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- the signature is click's
         """Return the names as they were added."""
@@ -61,7 +71,13 @@ def cli() -> None:
       joulemark init                  write a first sweep.yaml, for what this machine has
       joulemark plan sweep.yaml       what would run, where, for how long
       joulemark run sweep.yaml        run it; the same command again goes on where it stopped
+      joulemark status --watch        how far it is, from another terminal
       joulemark leaderboard           what came out
+
+    joulemark COMMAND --help says more of each, with examples. Commands and options are completed by the shell:
+
+    \b
+      eval "$(_JOULEMARK_COMPLETE=bash_source joulemark)"      in ~/.bashrc; zsh_source for zsh
     """
 
 

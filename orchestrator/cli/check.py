@@ -26,7 +26,12 @@ from joulemark.warehouse.schema.reasons import BOUNDARIES, GRADES
 @json_option
 @warehouse_option
 def check(sweep_file: Path | None, as_json: bool, warehouse: str, boundary: str | None, **limits: float | str) -> None:
-    """Check that every cell has its valid trials and keeps the given limits; exit code 3 where not."""
+    r"""Check that every cell has its valid trials and keeps the given limits; exit code 3 where not.
+
+    \b
+      joulemark check
+      joulemark check --sweep sweep.yaml --min-grade standard --max-j-per-token 0.5
+    """
     from joulemark.warehouse.check import Thresholds
     from joulemark.warehouse.check import check as find
     from joulemark.warehouse.query.open import open_warehouse

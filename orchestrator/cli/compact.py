@@ -12,10 +12,13 @@ from joulemark.orchestrator.cli.options import show_warnings, warehouse_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @warehouse_option
 def compact(settled_s: float, dry_run: bool, warehouse: str) -> None:
-    """Put small files of the warehouse together.
+    r"""Put small files of the warehouse together.
 
     A node's traces become one file per day, requests one per sweep. Figures and digests stay the same. It can run
     beside queries and a running sweep.
+
+    \b
+      joulemark compact --dry-run
     """
     from joulemark.warehouse.store.location import Warehouse
     from joulemark.warehouse.upkeep.compact import compact as put_together

@@ -22,10 +22,14 @@ SOMETHING_MISSING = 3
 )
 @json_option
 def doctor(cluster: str | None, as_json: bool) -> None:
-    """Show accelerators, meters, engines and clocks of this machine or a cluster, and what is missing.
+    r"""Show accelerators, meters, engines and clocks of this machine or a cluster, and what is missing.
 
     Beside each thing that is missing stands the command that fixes it. Nothing is started, installed or changed. Ends
     with 3 where a node lacks something without which nothing can be measured on it.
+
+    \b
+      joulemark doctor
+      joulemark doctor --cluster ray-head:6379 --json
     """
     nodes = _cluster(cluster) if cluster else [_here()]
     if as_json:

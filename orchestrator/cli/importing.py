@@ -33,11 +33,15 @@ def import_command(
     devices: int | None,
     warehouse: str,
 ) -> None:
-    """Take in results of other tools, or a sweep that `joulemark export` wrote.
+    r"""Take in results of other tools, or a sweep that `joulemark export` wrote.
 
     Results of `vllm bench serve` and ML.ENERGY's task files go into the dataset `imported`, scores of
     lm-evaluation-harness into `quality`, each with its file's name and digest. Imported results are never ranked with
     measured ones, unless `joulemark leaderboard --imported` asks for that.
+
+    \b
+      joulemark import my-sweep.tar
+      joulemark import results.json --model llama-3.1-8b --quantization bf16 --accelerator H100
     """
     from joulemark.warehouse.bundle.bring_back import bring_back, is_bundle
     from joulemark.warehouse.importers.format import Said

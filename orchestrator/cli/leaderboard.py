@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 @json_option
 @warehouse_option
 def leaderboard(sweep: str | None, imported: bool, as_json: bool, warehouse: str) -> None:
-    """Print the leaderboard: best first, with rank ranges and intervals.
+    r"""Print the leaderboard: best first, with rank ranges and intervals.
 
     Rows are ranked only against rows of the same boundary, fidelity and workload.
+
+    \b
+      joulemark leaderboard
+      joulemark leaderboard --sweep my-sweep --json
     """
     from joulemark.warehouse.leaderboard import read, render
     from joulemark.warehouse.query.open import open_warehouse

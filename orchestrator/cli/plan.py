@@ -51,9 +51,13 @@ def plan(
     as_json: bool,
     warehouse: str,
 ) -> None:
-    """Show what a sweep file asks for: cells, placement, what is excluded and why, time, energy and cost.
+    r"""Show what a sweep file asks for: cells, placement, what is excluded and why, time, energy and cost.
 
     Nothing is started. Trials that the warehouse has already are counted and not planned again.
+
+    \b
+      joulemark plan sweep.yaml
+      joulemark plan sweep.yaml --site site.yaml --simulate
     """
     work = load_work(sweep_file, site_file, Warehouse.at(warehouse), _nodes(cluster), force=force)
     record = _record(work) if as_json else {}

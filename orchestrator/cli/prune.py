@@ -20,10 +20,13 @@ from joulemark.orchestrator.cli.options import show_warnings, warehouse_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be dropped.")
 @warehouse_option
 def prune(traces_before: dt.datetime, dry_run: bool, warehouse: str) -> None:
-    """Drop raw traces (power, device state, requests, engine state) of old trials.
+    r"""Drop raw traces (power, device state, requests, engine state) of old trials.
 
     Trials, manifests, energies, figures and shares of requests stay. What needs each reading or token (`power`,
     `requests`, `tokens` and what is computed from them when asked) has nothing more to say of these trials.
+
+    \b
+      joulemark prune --traces-before 2026-06-01 --dry-run
     """
     from joulemark.warehouse.store.location import Warehouse
     from joulemark.warehouse.upkeep.prune import prune as drop

@@ -45,10 +45,14 @@ INTERRUPTED = 130
 def run(
     sweep_file: Path, site_file: Path | None, cluster: str | None, force: bool, patience: float, warehouse: str
 ) -> None:
-    """Run a sweep: start engines, measure every trial, show the leaderboard.
+    r"""Run a sweep: start engines, measure every trial, show the leaderboard.
 
     The same command again goes on where it stopped: valid trials are not repeated. Ctrl-C once finishes the running
     trial, twice stops now.
+
+    \b
+      joulemark run sweep.yaml
+      joulemark run sweep.yaml --site site.yaml --cluster ray-head:6379 --warehouse s3://bucket/records
     """
     from joulemark.orchestrator import ray_environment
     from joulemark.orchestrator.inventory import this_machine

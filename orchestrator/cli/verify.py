@@ -39,10 +39,14 @@ EFFECT_AT_MOST = 0.01
 )
 @json_option
 def verify(reference: Path | None, observer: bool, as_json: bool) -> None:
-    """Put signals of known energy through the functions that make the figures; exit code 3 where one is wrong.
+    r"""Put signals of known energy through the functions that make the figures; exit code 3 where one is wrong.
 
     Steady power, ramps, square waves and bursts; gaps, resets, missing readings and clocks that are off; shares of
     requests. With --reference also published wall-meter logs and GPU sensors beside an external meter.
+
+    \b
+      joulemark verify
+      joulemark verify --observer
     """
     from joulemark.warehouse.verify.run import cases
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from joulemark.warehouse.errors import BadInput
@@ -34,26 +35,37 @@ class KnownEngine(Engine, Protocol):
         """Return why the engine cannot be asked for ``deployment``, or None."""
 
 
-_ENGINES: dict[str, KnownEngine] = {
-    engine.name: engine for engine in (LlamaCpp(), Vllm(), Sglang(), Endpoint(), Simulated())
-}
-_VERSIONS = {
-    "llamacpp": "2026.10.11549",
-    "vllm": "0.33.0",
-    "sglang": "0.5.23",
-    "endpoint": UNDECLARED,
-    "simulated": simulated.VERSION,
-}
-_CPU_VERSIONS = {"vllm": "0.32.0", "sglang": "0.5.23"}
+@dataclass(frozen=True)
+class Listed:
+    """An engine, and the version of it that joulemark takes where the user names none.
 
-ENGINE_NAMES = tuple(_ENGINES)
+    ``cpu_version`` is that of a build for the CPU alone, which has a requirement set of its own; ``on_cpu`` says that
+    the engine needs no such build.
+    """
+
+    engine: KnownEngine
+    version: str
+    cpu_version: str | None = None
+    on_cpu: bool = False
+
+
+ENGINES: dict[str, Listed] = {
+    listed.engine.name: listed
+    for listed in (
+        Listed(LlamaCpp(), "2026.10.11549", on_cpu=True),
+        Listed(Vllm(), "0.33.0", cpu_version="0.32.0"),
+        Listed(Sglang(), "0.5.23", cpu_version="0.5.23"),
+        Listed(Endpoint(), UNDECLARED, on_cpu=True),
+        Listed(Simulated(), simulated.VERSION),
+    )
+}
+
+ENGINE_NAMES = tuple(ENGINES)
 
 
 def engine_named(name: str) -> KnownEngine:
     """Return the engine called ``name``. Raises BadInput for any other name."""
-    if name not in _ENGINES:
-        raise BadInput(f"no engine is called {name!r}: {suggestion(name, _ENGINES)}")
-    return _ENGINES[name]
+    return _listed(name).engine
 
 
 def slots_of(cell: Cell) -> int:
@@ -64,19 +76,20 @@ def slots_of(cell: Cell) -> int:
 
 def default_version(name: str, on_cpu: bool) -> str:
     """Return the version of the engine that joulemark installs where the user names none."""
-    engine_named(name)
-    return (_CPU_VERSIONS if on_cpu else {}).get(name, _VERSIONS[name])
+    listed = _listed(name)
+    return (listed.cpu_version if on_cpu else None) or listed.version
 
 
 def environment_set(name: str, version: str, on_cpu: bool) -> str:
     """Return the name of the pinned requirement set that holds the engine in ``version``."""
-    engine_named(name)
-    return f"{name}-cpu-{version}" if on_cpu and name in _CPU_VERSIONS else f"{name}-{version}"
+    cpu_build = _listed(name).cpu_version is not None and on_cpu
+    return f"{name}-cpu-{version}" if cpu_build else f"{name}-{version}"
 
 
 def has_cpu_build(name: str) -> bool:
     """Return whether the engine runs on the CPU without an environment of the user's: installed by us, or there."""
-    return name in ("llamacpp", "endpoint") or name in _CPU_VERSIONS
+    listed = _listed(name)
+    return listed.on_cpu or listed.cpu_version is not None
 
 
 def online_method(name: str, quantization: str) -> str | None:
@@ -102,3 +115,9 @@ def refusal(deployment: Deployment) -> str | None:
     # What an endpoint is said to run with is declared in whatever words.
     lacking = common_refusal(deployment.engine.args, engine.name) if engine.name != Endpoint.name else None
     return lacking or engine.refusal(deployment)
+
+
+def _listed(name: str) -> Listed:
+    if name not in ENGINES:
+        raise BadInput(f"no engine is called {name!r}: {suggestion(name, ENGINES)}")
+    return ENGINES[name]
