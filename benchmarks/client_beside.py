@@ -6,8 +6,9 @@ A generated model on vLLM's CPU build, one server for all; the clients take turn
 the time before, and ask for the same number of requests of the same lengths at the same concurrency, all streams
 beginning at once. Tokens must be identical, by each client's own count and by the server's counters. Medians of TTFT
 and of TPOT (the time after the first token over the tokens after it) must agree within the noise of the repeats: the
-mean difference of two clients' medians against its 95 % interval, all comparisons together. Others are installed below
-FOLDER (some GB) where they are not there yet. Ends with 1 where tokens or times differ.
+mean difference of two clients' medians against its 95 % interval, all comparisons together. Each other client is held
+against joulemark with prompts of the same kind: `vllm bench serve` sends texts, `vllm-rs` token ids. Others are
+installed below FOLDER (some GB) where they are not there yet. Ends with 1 where tokens or times differ.
 
 All ask for usage on every chunk, with which joulemark counts tokens. It costs the server time; with ``--as-it-comes``
 the others run once more without it, and show how much.
@@ -32,13 +33,28 @@ import numpy as np
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent))
-from client_rivals import VLLM_SET, Client, Load, Missing, environment, have, ours, tokenizer, vllm_bench, vllm_rs
+from client_rivals import (
+    OURS,
+    OURS_TEXT,
+    VLLM_SET,
+    Client,
+    Load,
+    Missing,
+    environment,
+    have,
+    ours,
+    tokenizer,
+    vllm_bench,
+    vllm_rs,
+)
 from client_watch import cores, run_on
 
 from joulemark.agents.environments.make import ensure_environment
 
 CONCURRENCY, REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 8, 160, 64, 64
 AS_IT_COMES = "as it comes"
+SENDS_TEXT = "(Python)"
+"""In the name of a client whose prompts are texts."""
 COMPARISONS = 4
 """Two metrics, two others: each interval is wide enough for all four to hold at 95 % (Bonferroni)."""
 READY_S, LIMIT_S = 300.0, 300.0
@@ -143,20 +159,21 @@ def main() -> int:
     asked = parser.parse_args()
     os.environ.setdefault("JOULEMARK_HOME", tempfile.mkdtemp())
     os.sched_setaffinity(0, {cores()[0]})
-    found = [ours(), have("vllm bench serve", vllm_bench, asked.cache), have("vllm-rs", vllm_rs, asked.cache)]
+    others = [have("vllm bench serve", vllm_bench, asked.cache), have("vllm-rs", vllm_rs, asked.cache)]
+    found = [ours(), ours(text=True), *others]
     for one in found:
         if isinstance(one, Missing):
             print(f"{one.name} could not be run: {one.reason}")
     clients = [c for c in found if isinstance(c, Client)]
     if asked.as_it_comes:
-        clients += [replace(c, name=f"{c.name}, {AS_IT_COMES}") for c in clients[1:]]
+        clients += [replace(c, name=f"{c.name}, {AS_IT_COMES}") for c in others if isinstance(c, Client)]
     model = tokenizer(asked.cache)
     seen = {c.name: Seen() for c in clients}
     with vllm(asked.cache, model, cores()[0]) as url:
         load = Load(url, CONCURRENCY, REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS, 1.0, model, Path(), together=True)
         # The first run warms the server up, and tells how long joulemark has to measure for so many requests.
         begun = time.monotonic()
-        run(clients[1], load, None)
+        run(clients[2], load, None)
         load = replace(load, answer_s=1.3 * (time.monotonic() - begun) * CONCURRENCY / REQUESTS)
         print(f"load of the machine before: {os.getloadavg()[0]:.2f}")
         for repeat in range(asked.repeats):
@@ -194,10 +211,11 @@ def times(seen: Mapping[str, Seen], versions: Mapping[str, str]) -> int:
                 f"{metric[:4].upper()} {name:<41}{versions[name]:>8}  mean of medians {runs.mean():8.3f} ms, "
                 f"standard deviation {runs.std(ddof=1):.3f} ms   ({' '.join(f'{r:.2f}' for r in runs)})"
             )
-        mine = np.array(getattr(seen["joulemark"], metric))
         for name, one in seen.items():
-            if name == "joulemark":
+            if name in (OURS, OURS_TEXT):
                 continue
+            own = OURS_TEXT if SENDS_TEXT in name else OURS
+            mine = np.array(getattr(seen[own], metric))
             theirs = np.array(getattr(one, metric))
             # Of pairs: what slows the machine down for a while slows neighbours in time.
             difference = mine - theirs
@@ -206,7 +224,7 @@ def times(seen: Mapping[str, Seen], versions: Mapping[str, str]) -> int:
             held = AS_IT_COMES not in name
             wrong |= held and not well
             print(
-                f"{metric[:4].upper()} joulemark - {name}: {difference.mean():+.3f} ms "
+                f"{metric[:4].upper()} {own} - {name}: {difference.mean():+.3f} ms "
                 f"({difference.mean() / theirs.mean():+.2%}), noise {half:.3f} ms"
                 f"{'' if held else '   no limit'}{'   MISSED' if held and not well else ''}"
             )

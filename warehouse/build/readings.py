@@ -199,7 +199,9 @@ def _series(pieces: list[Piece]) -> Series:
 def _those(
     there: NDArray[np.bool_], t_us: NDArray[np.int64], values: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return (t_us, values) if there.all() else (t_us[there], values[there])
+    # One flag that stands for all rows takes one look.
+    flags = there[:1] if there.strides == (0,) else there
+    return (t_us, values) if flags.all() else (t_us[there], values[there])
 
 
 def _first_line(error: Exception) -> str:
