@@ -19,8 +19,8 @@ pytestmark = pytest.mark.engine
 KINDS = {
     "even": "{rate: 20, arrivals: constant}",
     "bursts": "{rate: 20, burstiness: 0.5, prefix: {tokens: 16, groups: 2}}",
-    "ramp": "{ramp: {from: 5, to: 40, over: 3s}, input_tokens: {distribution: uniform, min: 8, max: 40}}",
-    "steps": "{steps: [{rate: 5, for: 1500ms}, {rate: 30, for: 1500ms}]}",
+    "ramp": "{ramp: {from: 5, to: 30, over: 4s}, input_tokens: {distribution: uniform, min: 8, max: 40}}",
+    "steps": "{steps: [{rate: 5, for: 2s}, {rate: 25, for: 2s}]}",
     "trace": "{trace: {file: azure.csv, speed: 2, max_input_tokens: 40}, load: {percentile: 50}, "
     "input_tokens: null, output_tokens: null}",
     "fraction": "{load: {fraction: 0.5}, max_in_flight: 4}",
@@ -37,9 +37,10 @@ matrix:
   engine: llamacpp
   workload:
 {kinds}
-workload: {{input_tokens: 32, output_tokens: 16, seed: 1}}
-measure: {{repeats: 1, warmup: 1s, window: 2s}}
+workload: {{input_tokens: 32, output_tokens: 8, seed: 1}}
+measure: {{repeats: 1, warmup: 1s, window: 3s}}
 """
+OUTPUT_TOKENS = 8
 OWN = ["Why is the sky blue?", "Count to ten.", "Once upon a time"]
 
 
@@ -145,4 +146,4 @@ def test_conversations_grow(measured):
     later = [r for r in rows if r["request"] % 3 and r["status"] == "ok"]
     assert len(later) > 5
     for row in later:
-        assert row["input_tokens"] == by_number[row["request"] - 1]["asked_input_tokens"] + 16 + 32
+        assert row["input_tokens"] == by_number[row["request"] - 1]["asked_input_tokens"] + OUTPUT_TOKENS + 32
