@@ -1,4 +1,4 @@
-"""Scrapes the engine's own counters at 1 Hz while a trial runs, first before its load and last after it."""
+"""Scrapes the engine's own counters at 1 Hz while a trial runs, from about when its load begins until after its end."""
 
 from __future__ import annotations
 

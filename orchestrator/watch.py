@@ -63,7 +63,7 @@ def head(snapshot: Snapshot, known: SoFar) -> list[str]:
     if snapshot.state == "ended":
         return lines
     if age_s > SILENT_S:
-        lines.append(silence(snapshot, age_s))
+        lines.append(f"  {silence(snapshot, age_s)}")
     watts = [n.watts for n in snapshot.nodes if n.watts is not None]
     rates = [n.tokens_per_s for n in snapshot.nodes if n.tokens_per_s is not None]
     now = f"{sum(rates):.0f} tokens/s" if rates else "- tokens/s", f"{sum(watts):.1f} W" if watts else "- W"
@@ -85,7 +85,7 @@ def nodes(snapshot: Snapshot) -> list[str]:
 def silence(snapshot: Snapshot, age_s: float) -> str:
     """Return what it means that nothing has come for so long."""
     return (
-        f"  its driver (process {snapshot.pid} on {snapshot.host}) has been silent for {duration(age_s)}; "
+        f"its driver (process {snapshot.pid} on {snapshot.host}) has been silent for {duration(age_s)}; "
         "the same `joulemark run` goes on where it stopped"
     )
 

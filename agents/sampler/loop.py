@@ -134,9 +134,8 @@ class Sampler:
             ended_ns = time.monotonic_ns()
             for row in rows:
                 self.recorder.keep(DEVICE_STATE, row)
-            tally = self.recorder.tally(DEVICE_STATE.name)
-            tally.add(begun_ns, begun_ns, ended_ns, 0, ())
-            tally.cpu_ns += time.thread_time_ns() - cpu_ns
+            cpu_ns = time.thread_time_ns() - cpu_ns
+            self.recorder.tally(DEVICE_STATE.name).add(begun_ns, begun_ns, ended_ns, cpu_ns, ())
 
     def _report(self, schedule: Schedule, readings: Sequence[Reading], now_ns: int) -> None:
         meter = schedule.meter

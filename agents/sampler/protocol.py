@@ -58,7 +58,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the sampler says: ``ready``, ``watts`` (about once a second), ``rotated``, ``watching`` or ``failed``.
+    """What the sampler says: ``ready``, ``watts`` (every two seconds), ``rotated``, ``watching`` or ``failed``.
 
     ``meters`` comes when something has become known of a meter that is read over the network.
     """

@@ -8,16 +8,13 @@ from typing import Any
 import pyarrow as pa
 
 from joulemark.agents.spool.ring import NO_ENERGY, NO_POWER, NODE, SEPARATOR, Ring
-from joulemark.warehouse.schema.columns import INSTANT, WORD
+from joulemark.warehouse.schema.columns import INSTANT
 from joulemark.warehouse.schema.traces import POWER
 
 CHANNEL_PARTS = 4
 """meter, device, scope, fidelity"""
-CODE = pa.dictionary(pa.uint16(), WORD)
-ENCODED = pa.schema(
-    [pa.field(f.name, CODE, f.nullable) if f.type == WORD else f for f in POWER.arrow], POWER.arrow.metadata
-)
-"""The dataset's columns with every text as a number and the texts once: what a segment holds of it."""
+ENCODED = POWER.numbered(pa.uint16())
+"""What a segment holds of the dataset."""
 
 
 @dataclass

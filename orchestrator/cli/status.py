@@ -99,5 +99,5 @@ def _text(snapshot: Snapshot) -> str:
         done = snapshot.had + snapshot.valid
         return f"{snapshot.sweep}: ended {duration(age_s)} ago, {done} of {snapshot.wanted} trials valid"
     if age_s > SILENT_S:
-        return f"{snapshot.sweep}: {silence(snapshot, age_s).strip()}"
+        return f"{snapshot.sweep}: {silence(snapshot, age_s)}"
     return f"{snapshot.sweep}: {snapshot.state} {line(snapshot)}"

@@ -80,7 +80,7 @@ def _table(shares: Sequence[Shares]) -> pa.Table:
         "decode_j": nothing,
         "method": _words([METHOD], np.zeros(len(number))),
     }
-    return pa.table(columns, schema=DATASETS["request_energy"].numbered)
+    return pa.table(columns, schema=DATASETS["request_energy"].numbered(pa.int32()))
 
 
 def _words(words: Iterable[str], places: NDArray[Any]) -> pa.Array:

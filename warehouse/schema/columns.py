@@ -52,8 +52,7 @@ class Dataset:
         metadata = {DATASET_KEY: self.name.encode(), SCHEMA_VERSION_KEY: str(self.version).encode()}
         return pa.schema(fields, metadata=metadata)
 
-    @cached_property
-    def numbered(self) -> pa.Schema:
-        """The same with a number for every word, and each word once: what is quicker to make and to write."""
-        fields = [f.with_type(pa.dictionary(pa.int32(), WORD)) if f.type == WORD else f for f in self.arrow]
+    def numbered(self, number: pa.DataType) -> pa.Schema:
+        """Return the same with a number for every word, and each word once: quicker to make and to write."""
+        fields = [f.with_type(pa.dictionary(number, WORD)) if f.type == WORD else f for f in self.arrow]
         return pa.schema(fields, metadata=self.arrow.metadata)
