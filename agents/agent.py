@@ -15,13 +15,18 @@ from joulemark.agents.engines.leftovers import end_leftovers
 from joulemark.agents.engines.logs import keep_logs
 from joulemark.agents.event_log import EventLog
 from joulemark.agents.home import joulemark_home
-from joulemark.agents.lane import Lane, NodeThings
+from joulemark.agents.http import free_port_pair
+from joulemark.agents.lane import Lane
 from joulemark.agents.locks import exclusive
 from joulemark.agents.node_facts import node_facts, node_row
+from joulemark.agents.node_things import NodeThings
 from joulemark.agents.orders import (
     AgentConfig,
     AgentProgress,
     NodeFacts,
+    PartOrder,
+    PartResult,
+    RankEnd,
     StartOrder,
     StartResult,
     TrialOrder,
@@ -99,6 +104,14 @@ class NodeAgent:
         sampler = self.power.sampler
         return replace(first, watts=sampler.watts, lanes=lanes, sampler_restarts=sampler.restarts)
 
+    def prepare_engine(self, order: StartOrder) -> StartResult:
+        """See Lane.prepare."""
+        return self._lane(order.lane).prepare(order)
+
+    def free_ports(self) -> int:
+        """Return a port that is free, as is the one after it."""
+        return free_port_pair()
+
     def start_engine(self, order: StartOrder) -> StartResult:
         """See Lane.start."""
         started = self._lane(order.lane).start(order)
@@ -121,6 +134,18 @@ class NodeAgent:
         ended = {"outcome": result.outcome, "failure_class": result.failure_class, "error": result.error}
         self.events.say("trial_ended", logging.WARNING if failed else logging.INFO, **about, **ended)
         return result
+
+    def rank_ended(self, lane: int) -> RankEnd | None:
+        """See Lane.rank_ended."""
+        return self._lane(lane).rank_ended()
+
+    def abandon(self, lane: int) -> None:
+        """See Lane.abandon."""
+        self._lane(lane).abandon()
+
+    def part_of_trial(self, order: PartOrder) -> PartResult:
+        """See Lane.part."""
+        return self._lane(order.lane).part(order)
 
     def stop_engine(self, lane: int = 0) -> None:
         """See Lane.stop."""

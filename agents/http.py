@@ -6,10 +6,12 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 HTTP_REDIRECT = 300
+PAIR_TRIES = 100
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -54,3 +56,18 @@ def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def free_port_pair() -> int:
+    """Return a port that nobody listens on now on any address, nor on the one after it.
+
+    Raises OSError where none was found in many tries.
+    """
+    for _ in range(PAIR_TRIES):
+        with socket.socket() as one, socket.socket() as next_one:
+            one.bind(("", 0))
+            port = int(one.getsockname()[1])
+            with suppress(OSError, OverflowError):
+                next_one.bind(("", port + 1))
+                return port
+    raise OSError("no two free ports were found side by side")

@@ -6,44 +6,41 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
 from joulemark.agents.client.job import Progress
-from joulemark.agents.clock import NodeClock
 from joulemark.agents.cooling import IdleBand
 from joulemark.agents.cores import Cores, ours
 from joulemark.agents.devices import HeldDevices, endpoint_devices, held_devices, simulated_devices
 from joulemark.agents.engines.endpoint import EndpointHost
-from joulemark.agents.engines.gpu_memory import GpuMemory
 from joulemark.agents.engines.host import EngineHost, StartError
 from joulemark.agents.engines.logs import keep_logs
 from joulemark.agents.engines.serving import Serving
 from joulemark.agents.engines.start_time import start_timeout_s
 from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.http import free_port
-from joulemark.agents.machine import Machine
 from joulemark.agents.meters.process_tree import ProcessTree
 from joulemark.agents.models import prepare_model
 from joulemark.agents.models.origin import origin
+from joulemark.agents.node_things import NodeThings
 from joulemark.agents.orders import (
-    AgentConfig,
     AgentProgress,
+    PartOrder,
+    PartResult,
+    RankEnd,
     StartOrder,
     StartResult,
     TrialOrder,
     TrialResult,
 )
-from joulemark.agents.power import PowerTrace
-from joulemark.agents.power_limits import PowerLimits
 from joulemark.agents.secrets import Secrets
 from joulemark.agents.simulation.gpu_file import gpu_path
 from joulemark.agents.trial import TrialRun, settle
 from joulemark.warehouse.errors import BadInput, EngineError, MissingTool
 from joulemark.warehouse.schema.identity import content_id
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
-from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.catalogue import engine_named, environment_set
@@ -51,50 +48,7 @@ from joulemark.workloads.engines.endpoint import Endpoint
 from joulemark.workloads.engines.simulated import GPUS_VARIABLE, Simulated
 from joulemark.workloads.models.catalogue import stored_precision
 
-
-@dataclass
-class NodeThings:
-    """What all lanes of a node share."""
-
-    config: AgentConfig
-    home: Path
-    folder: Path
-    warehouse: Warehouse
-    clock: NodeClock
-    power: PowerTrace
-    limits: PowerLimits
-    interrupted: threading.Event
-    memory: GpuMemory = field(default_factory=GpuMemory)
-    keys: list[str] = field(default_factory=list)
-    cold_idle: dict[tuple[str, ...], Interval] = field(default_factory=dict)
-    """By GPUs, where the node is shared; under no GPUs where it is not."""
-    pids: dict[int, int] = field(default_factory=dict)
-    """The engine's process by lane."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    machine: Machine = field(default_factory=Machine)
-    _claiming: threading.Lock = field(default_factory=threading.Lock)
-    _claimed: set[int] = field(default_factory=set)
-
-    def claim(self, lane: int, say: Callable[[str], None]) -> None:
-        """Hold the machine for a lane; the first one waits while another process does."""
-        with self._claiming:
-            self.machine.claim(say)
-            self._claimed.add(lane)
-
-    def leave(self, lane: int) -> None:
-        """Leave the machine to others once no lane holds it."""
-        with self._claiming:
-            self._claimed.discard(lane)
-            if not self._claimed:
-                self.machine.release()
-
-    def watch(self, lane: int, pid: int | None) -> None:
-        """Have the sampler take a lane's engine for ours, and no other process that the lane had before."""
-        with self.lock:
-            self.pids.pop(lane, None)
-            if pid is not None:
-                self.pids[lane] = pid
-            self.power.sampler.watch(*self.pids.values())
+RANK_POLL_S = 0.5
 
 
 class Lane:
@@ -109,18 +63,27 @@ class Lane:
         self._cores = Cores(ours(), None)
         self._limited: tuple[str, ...] = ()
         self._shared = False
+        self._abandoned = threading.Event()
         self._band = IdleBand(lambda: things.power.sampler.watts)
         self._trial: TrialRun | None = None
         self._highest_rates: dict[str, float] = {}
 
+    def prepare(self, order: StartOrder) -> StartResult:
+        """Do all that comes before the engine's start, for nodes that are to start together."""
+        return self._tried(order, self._make_ready)
+
     def start(self, order: StartOrder) -> StartResult:
         """Measure cold idle once, set the power limit, bring the engine up, measure loaded idle."""
+        return self._tried(order, self._bring_up)
+
+    def _tried(self, order: StartOrder, what: Callable[[StartOrder], EngineRecord | None]) -> StartResult:
         started_us = self.things.clock.now_us()
         self._held, self._shared = self._hold(order), order.shared
+        self._abandoned.clear()
         engine: EngineRecord | None = None
         failure: EngineError | None = None
         try:
-            engine = self._bring_up(order)
+            engine = what(order)
         except StartError as error:
             engine, failure = error.record, error
         except EngineError as error:
@@ -142,11 +105,18 @@ class Lane:
             return HeldDevices(tuple(simulated_devices(self.things.config.node, order.deployment, order.devices)))
         return held_devices(order.devices, self.things.power.sampler.meters.get("nvml", {}))
 
-    def _bring_up(self, order: StartOrder) -> EngineRecord:
-        deployment = order.deployment
+    def _make_ready(self, order: StartOrder) -> None:
+        self._claim(order.deployment)
+        self._prepare(order.deployment)
+
+    def _claim(self, deployment: Deployment) -> None:
         if deployment.engine.name != Simulated.name:
             # What is simulated takes nothing of the machine that is measured.
             self.things.claim(self.number, self._say)
+
+    def _bring_up(self, order: StartOrder) -> EngineRecord:
+        deployment = order.deployment
+        self._claim(deployment)
         if deployment.engine.name == Endpoint.name:
             return self._reach(order)
         interpreter, model_path = self._prepare(deployment)
@@ -178,20 +148,19 @@ class Lane:
         assert self._host is not None
         deployment, pid = order.deployment, self._host.process.pid
         self.things.watch(self.number, pid)
+        self._part = NodePart(
+            self.things.config.node, self.things.clock.boot, self._held.uuids, deployment.accelerator, None, cold_idle
+        )
+        if order.span is not None and order.span.rank > 0:
+            # When it is loaded and idle is for the serving rank's node to say.
+            return self._host.record
         roots = (pid,) if pid is not None else ()
         tree = ProcessTree()
         tree.watch(roots)
         loaded_idle = self._idle(f"measuring idle power of {deployment.engine.name}", order.idle_s, self._band)
         busy_s = tree.cpu_ns() / 1e9
-        self._part = NodePart(
-            node=self.things.config.node,
-            boot=self.things.clock.boot,
-            devices=self._held.uuids,
-            accelerator=deployment.accelerator,
-            cold_idle=cold_idle,
-            loaded_idle=loaded_idle,
-            loaded_idle_cpus=round(busy_s / loaded_idle.seconds, 4) if roots and loaded_idle.seconds else None,
-        )
+        busy_cpus = round(busy_s / loaded_idle.seconds, 4) if roots and loaded_idle.seconds else None
+        self._part = replace(self._part, loaded_idle=loaded_idle, loaded_idle_cpus=busy_cpus)
         return self._host.record
 
     def run(self, order: TrialOrder) -> TrialResult:
@@ -213,18 +182,37 @@ class Lane:
             self._highest_rates.get(asked),
             cpus=self._cores.client,
         )
-        if self.things.interrupted.is_set():
+        if self.things.interrupted.is_set() or self._abandoned.is_set():
             self._trial.interrupt()
         try:
             result = self._trial.run(self._part, self.things.power.seal)
             if self._trial.highest_rate_per_s is not None:
                 self._highest_rates[asked] = self._trial.highest_rate_per_s
-            # Sockets, memory and plug are everybody's where other engines may run beside this one.
-            beside = ("node_shared",) if self._shared else ()
-            return replace(result, reasons=(*result.reasons, *self._held.reasons, *beside))
+            return replace(result, reasons=(*result.reasons, *self._reasons))
         finally:
             self._trial = None
             self.doing = AgentProgress("idle")
+
+    def part(self, order: PartOrder) -> PartResult:
+        """Seal this node's part of a trial that another node leads."""
+        assert self._part is not None
+        part = replace(self._part, window=order.window, loaded_idle=order.loaded_idle)
+        return PartResult(part, tuple(self.things.power.seal(order.since_us)), self._reasons)
+
+    def rank_ended(self) -> RankEnd | None:
+        """Wait until the rank that runs here has ended by itself, and say how; None once it was stopped."""
+        host = self._host
+        while host is not None and host is self._host:
+            if host.process.wait(RANK_POLL_S) and host is self._host:
+                death = host.death()
+                return RankEnd(death.failure_class, str(death), death.log)
+        return None
+
+    def abandon(self) -> None:
+        """End the start or the trial that runs: another node's part of its deployment is gone."""
+        self._abandoned.set()
+        if self._trial is not None:
+            self._trial.interrupt()
 
     def stop(self) -> None:
         """End the engine, if one runs, keep its log in the warehouse, put power limits back, leave the machine."""
@@ -249,6 +237,11 @@ class Lane:
         if self._trial is not None:
             self._trial.interrupt()
 
+    @property
+    def _reasons(self) -> tuple[str, ...]:
+        # Sockets, memory and plug are everybody's where other engines may run beside this one.
+        return (*self._held.reasons, *(("node_shared",) if self._shared else ()))
+
     def _prepare(self, deployment: Deployment) -> tuple[Path, str]:
         name = deployment.engine.name
         if name == Simulated.name:
@@ -264,7 +257,7 @@ class Lane:
 
     def _start(self, order: StartOrder, interpreter: Path, model_path: str) -> EngineHost:
         deployment = order.deployment
-        cores = self._cores = Cores.of(ours(), ranks=deployment.parallel.devices, on_cpu=deployment.on_cpu)
+        cores = self._cores = Cores.of(ours(), ranks=deployment.parallel.devices_per_node, on_cpu=deployment.on_cpu)
         facts = StartFacts(
             model_path=model_path,
             port=free_port(),
@@ -273,6 +266,7 @@ class Lane:
             threads=max(1, round(len(cores.engine) * self._share_of_node(order))),
             cpus=cores.engine,
             api_key=self._new_key() if engine_named(deployment.engine.name).api.takes_key else None,
+            span=order.span,
         )
         # CUDA's own order of devices may differ from NVML's, which is that of the PCI bus.
         variables = {"CUDA_VISIBLE_DEVICES": ",".join(order.devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
@@ -346,6 +340,8 @@ class Lane:
         self.doing = AgentProgress(doing)
         if self.things.interrupted.is_set():
             raise EngineError("the sweep was stopped", "interrupted")
+        if self._abandoned.is_set():
+            raise EngineError("another node's part of it ended", "engine_died")
 
     def _note(self, progress: Progress) -> None:
         left = f", {progress.phase_left_s:.0f} s left" if progress.phase_left_s else ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from joulemark.warehouse.schema.trial import ClientHealth, EngineRecord, NodePart, Trace
+from joulemark.warehouse.schema.trial import ClientHealth, EngineRecord, Interval, NodePart, Trace
 from joulemark.workloads.cell import Cell, Deployment
+from joulemark.workloads.engines.adapter import Span
 from joulemark.workloads.engines.endpoint import EndpointPlace
 from joulemark.workloads.meters import MeterSource
 from joulemark.workloads.traffic.tables import Tables
@@ -42,7 +43,8 @@ class StartOrder:
     """Start an engine. ``devices`` are GPU indexes or UUIDs as CUDA takes them; empty on the CPU.
 
     ``weight_bytes`` is about how much it has to read, None where that is not known. ``lane`` is which of the engines
-    it is that the node runs at the same time; ``shared`` says that there may be others.
+    it is that the node runs at the same time; ``shared`` says that there may be others. ``span`` is the node's part
+    of a deployment over several nodes, whose rank 0 serves.
     """
 
     deployment: Deployment
@@ -53,6 +55,7 @@ class StartOrder:
     weight_bytes: float | None = None
     lane: int = 0
     shared: bool = False
+    span: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class StartResult:
     """An engine start on devices (GPU UUIDs, or ``("cpu",)``), from when to when on the node's clock.
 
     Where it failed, ``failure_class`` and ``error`` say why, and ``engine`` is the engine as far as it came: None where
-    nothing was started.
+    nothing was started. ``others`` are the parts of the other nodes of a deployment over several.
     """
 
     engine: EngineRecord | None
@@ -71,6 +74,7 @@ class StartResult:
     error: str | None = None
     engine_log: tuple[str, ...] = ()
     """The last lines that an engine wrote which did not start."""
+    others: tuple[NodePart, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,10 @@ class TrialOrder:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial gave; the driver makes the manifest of it."""
+    """What a trial gave; the driver makes the manifest of it.
+
+    ``part`` is that of the node with the load client, ``others`` those of the other nodes of a deployment over several.
+    """
 
     outcome: str
     reasons: tuple[str, ...]
@@ -103,6 +110,38 @@ class TrialResult:
     error: str | None = None
     engine_log: tuple[str, ...] = ()
     """The last lines that an engine wrote which died."""
+    others: tuple[NodePart, ...] = ()
+
+
+@dataclass(frozen=True)
+class RankEnd:
+    """A rank of a deployment over several nodes ended by itself: how, and the last lines that it wrote."""
+
+    failure_class: str
+    error: str
+    engine_log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PartOrder:
+    """Seal what a node recorded of a trial that another one led. All instants are on this node's clock.
+
+    ``since_us`` is when the trial began; the intervals are None where the trial had none.
+    """
+
+    lane: int
+    since_us: int
+    window: Interval | None
+    loaded_idle: Interval | None
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """A node's part of a trial that another one led, what was sealed of it, and what is not as it should be."""
+
+    part: NodePart
+    traces: tuple[Trace, ...]
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,12 @@ class ClockRecord:
                 f"{self.reference}'s"
             )
 
+    @property
+    def latest(self) -> Offset | None:
+        """The newest estimate; None before there is one."""
+        with self._lock:
+            return self.estimates[-1] if self.estimates else None
+
     def write(self, warehouse: Warehouse, every_s: float = 0.0) -> None:
         """Write the estimates that are in no file yet, not more often than that. Raises WarehouseError, DiskFull."""
         with self._lock:

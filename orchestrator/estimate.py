@@ -92,11 +92,12 @@ def estimate(groups: Sequence[Group], known: Past, wall_s: float, price_per_kwh:
     seen = powered = total = 0
     watts = statistics.fmean(known.mean_w.values()) if known.mean_w else None
     for group in groups:
-        busy_s += start_s(group, known)
+        nodes = group.deployment.parallel.nodes
+        busy_s += nodes * start_s(group, known)
         for trial in group.trials:
             total += 1
             seconds = trial_s(trial, known)
-            busy_s += seconds
+            busy_s += nodes * seconds
             seen += trial.cell.cell_id in known.trial_s
             mean_w = known.mean_w.get(trial.cell.cell_id, watts)
             if mean_w is not None:

@@ -34,11 +34,22 @@ def makespan_s(
     held = dict.fromkeys((n.node for n in nodes), 0)
     busy = dict.fromkeys((n.node for n in nodes), 0)
     numbers = itertools.count()
+    parts: list[Group] = []
+    """Of groups over several nodes, what other nodes will do."""
+
+    def take(node: Node, free: int | None) -> Group | None:
+        part = next((p for p in parts if suits(p.deployment, node)), None)
+        if part is not None:
+            parts.remove(part)
+            return part
+        group = schedule.take(node, free)
+        parts.extend([group] * (group.deployment.parallel.nodes - 1) if group is not None else [])
+        return group
 
     def fill(node: Node, now_s: float) -> None:
         while busy[node.node] < lanes(node):
             free = node.gpus - held[node.node] if lanes(node) > 1 else None
-            group = schedule.take(node, free)
+            group = take(node, free)
             if group is None:
                 return
             busy[node.node] += 1
@@ -153,5 +164,6 @@ def lanes_by_accelerator(
     for group in groups:
         accelerator = group.deployment.accelerator
         if accelerator not in found:
-            found[accelerator] = sum(lanes(n) for n in nodes if suits(group.deployment, n))
+            number = sum(lanes(n) for n in nodes if suits(group.deployment, n))
+            found[accelerator] = max(1, number // group.deployment.parallel.nodes)
     return found

@@ -21,7 +21,8 @@ class Node:
     """One living node. ``accelerator`` is the label of its GPUs, None where it has none.
 
     ``memory_bytes`` is the memory of one of its GPUs, None where that is not known (Ray does not tell). One that
-    ``takes_work`` declares CPUs or GPUs to Ray; a head that is to do nothing else declares none.
+    ``takes_work`` declares CPUs or GPUs to Ray; a head that is to do nothing else declares none. Other nodes reach it
+    at ``address``.
     """
 
     node: str
@@ -30,6 +31,7 @@ class Node:
     accelerator: str | None
     memory_bytes: int | None = None
     takes_work: bool = True
+    address: str = ""
 
 
 def this_machine() -> Node:
@@ -61,12 +63,12 @@ def memory_of_accelerators(nodes: Sequence[Node]) -> dict[str, int]:
 
 
 def suits(deployment: Deployment, node: Node) -> bool:
-    """Return whether the node can hold the deployment."""
+    """Return whether the node can hold the deployment, or its part of one over several nodes."""
     if not node.takes_work:
         return False
     if deployment.on_cpu or simulated_here(deployment, node):
         return True
-    return deployment.accelerator == node.accelerator and node.gpus >= deployment.parallel.devices
+    return deployment.accelerator == node.accelerator and node.gpus >= deployment.parallel.devices_per_node
 
 
 def simulated_here(deployment: Deployment, node: Node) -> bool:
@@ -76,7 +78,7 @@ def simulated_here(deployment: Deployment, node: Node) -> bool:
 
 def reserved(deployment: Deployment, node: Node) -> int:
     """Return how many GPUs of the node are reserved for the deployment."""
-    return 0 if deployment.on_cpu or simulated_here(deployment, node) else deployment.parallel.devices
+    return 0 if deployment.on_cpu or simulated_here(deployment, node) else deployment.parallel.devices_per_node
 
 
 def simulated_gpus(deployments: Iterable[Deployment], node: Node) -> dict[str, int]:
@@ -90,18 +92,19 @@ def simulated_gpus(deployments: Iterable[Deployment], node: Node) -> dict[str, i
 
 
 def why_nowhere(deployment: Deployment, nodes: Sequence[Node]) -> str | None:
-    """Return why no node can hold the deployment, None where one can."""
-    if any(suits(deployment, n) for n in nodes):
+    """Return why these nodes cannot hold the deployment, None where they can."""
+    parallel = deployment.parallel
+    found = sum(suits(deployment, n) for n in nodes)
+    if found >= parallel.nodes:
         return None
     there = ", ".join(sorted({_has(n) for n in nodes}))
-    wanted = deployment.parallel.devices
-    several = sum(n.gpus for n in nodes if n.accelerator == deployment.accelerator) >= wanted
-    if several and deployment.parallel.pipeline * deployment.parallel.data > 1:
-        return (
-            f"needs {wanted} x {deployment.accelerator}, which only several nodes have together, and an engine is "
-            f"started on one node only so far; the nodes have: {there}"
-        )
-    return f"needs {wanted} x {deployment.accelerator} in one node; the nodes have: {there}"
+    wanted = "a CPU" if deployment.on_cpu else f"{parallel.devices_per_node} x {deployment.accelerator}"
+    if parallel.nodes > 1:
+        return f"needs {wanted} in each of {parallel.nodes} nodes, and {found} can hold that; the nodes have: {there}"
+    together = sum(n.gpus for n in nodes if n.accelerator == deployment.accelerator) >= parallel.devices
+    if together and parallel.pipeline * parallel.data > 1:
+        return f"needs {wanted} in one node, or parallel: {{nodes: ...}} to span several; the nodes have: {there}"
+    return f"needs {wanted} in one node; the nodes have: {there}"
 
 
 def _has(node: Node) -> str:

@@ -22,7 +22,9 @@ class Lanes:
         for group in groups if isolation == "gpu" else ():
             d = group.deployment
             if not d.on_cpu:
-                found[d.accelerator] = min(d.parallel.devices, found.get(d.accelerator, d.parallel.devices))
+                found[d.accelerator] = min(
+                    d.parallel.devices_per_node, found.get(d.accelerator, d.parallel.devices_per_node)
+                )
         return cls(found)
 
     def on(self, node: Node) -> int:
@@ -34,9 +36,9 @@ class Lanes:
         """Return how many groups like this one a node runs at the same time."""
         if not self.smallest or group.deployment.on_cpu:
             return 1
-        return max(1, node.gpus // group.deployment.parallel.devices)
+        return max(1, node.gpus // group.deployment.parallel.devices_per_node)
 
     def shared(self, node: Node, group: Group) -> bool:
         """Return whether other engines may run on the node beside the group's."""
         d = group.deployment
-        return bool(self.smallest) and not d.on_cpu and d.parallel.devices < node.gpus
+        return bool(self.smallest) and not d.on_cpu and d.parallel.devices_per_node < node.gpus

@@ -32,6 +32,11 @@ def name_of(trial: Wanted, node: str, devices: tuple[str, ...], attempt: int) ->
     return trial_id(trial.cell.cell_id, device_set_id(node, devices), trial.start, trial.repeat, attempt)
 
 
+def all_devices(own: tuple[str, ...], others: tuple[NodePart, ...]) -> tuple[str, ...]:
+    """Return the devices of a deployment: those of the node that leads, and by their nodes' names those of others."""
+    return (*own, *(f"{part.node}/{device}" for part in others for device in part.devices))
+
+
 def manifest(
     trial: Wanted,
     attempt: int,
@@ -45,7 +50,7 @@ def manifest(
     facts = sweep.models.get(trial.cell.deployment.model.name)
     reasons = (*result.reasons, *(("config_mismatch",) if mismatches else ()))
     return TrialManifest(
-        trial=name_of(trial, node.node, result.part.devices, attempt),
+        trial=name_of(trial, node.node, all_devices(result.part.devices, result.others), attempt),
         cell=trial.cell.cell_id,
         deployment=trial.cell.deployment.deployment_id,
         sweep=sweep.name,
@@ -57,7 +62,7 @@ def manifest(
         planned_starts=sweep.starts,
         outcome=result.outcome,
         reasons=reasons,
-        nodes=(result.part,),
+        nodes=(result.part, *result.others),
         started_us=result.started_us,
         ended_us=result.ended_us,
         model=_model(facts, trial.cell.deployment.model.name),
@@ -83,15 +88,22 @@ def not_started(trial: Wanted, node: NodeFacts, start: StartResult) -> TrialResu
         failure_class=start.failure_class,
         error=start.error,
         engine_log=start.engine_log,
+        others=start.others,
     )
 
 
 def lost(
-    trial: Wanted, node: NodeFacts, devices: tuple[str, ...], started_us: int, ended_us: int, error: str
+    trial: Wanted,
+    node: NodeFacts,
+    devices: tuple[str, ...],
+    others: tuple[NodePart, ...],
+    started_us: int,
+    ended_us: int,
+    error: str,
 ) -> TrialResult:
     """Return the result of a trial whose node was lost; the instants are as good as the driver knows them."""
     part = NodePart(node.node, node.boot, devices, trial.cell.deployment.accelerator)
-    return TrialResult("failed", (), part, started_us, ended_us, failure_class="node_lost", error=error)
+    return TrialResult("failed", (), part, started_us, ended_us, failure_class="node_lost", error=error, others=others)
 
 
 def _model(facts: ModelFacts | None, name: str) -> dict[str, Any]:

@@ -8,20 +8,21 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from joulemark.agents.orders import NodeFacts, StartOrder, StartResult, TrialOrder, TrialResult
 from joulemark.orchestrator.have import AttemptKey
-from joulemark.orchestrator.manifests import SweepFacts, lost, manifest, name_of, not_started
+from joulemark.orchestrator.manifests import SweepFacts, all_devices, lost, manifest, name_of, not_started
 from joulemark.orchestrator.plan import Group, TrialKey, Wanted, label
 from joulemark.orchestrator.progress import NodeLine, Progress
 from joulemark.orchestrator.retries import ATTEMPTS, again
 from joulemark.orchestrator.verdicts import Verdict
 from joulemark.warehouse.errors import NodeLost
 from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
-from joulemark.warehouse.schema.trial import EngineRecord, TrialManifest
+from joulemark.warehouse.schema.trial import EngineRecord, NodePart, TrialManifest
 from joulemark.workloads.cell import Deployment
 from joulemark.workloads.engines.catalogue import engine_named
 from joulemark.workloads.precision import QUANTIZATIONS
@@ -87,6 +88,8 @@ class NodeRunner:
     _engine: EngineRecord | None = None
     _now: str | None = None
     _devices: tuple[str, ...] = ()
+    _others: tuple[NodePart, ...] = ()
+    """The parts of the other nodes of the deployment that runs."""
     _begun: tuple[Wanted, float] | None = None
     """The trial that is being tried, and since when."""
     _opened: float = field(default_factory=time.monotonic)
@@ -98,6 +101,7 @@ class NodeRunner:
         """
         self._todo = deque((trial, 1) for trial in group.trials)
         self._measured.clear()
+        self._devices, self._others = (), ()
         try:
             self._run(group, devices)
         except NodeLost as error:
@@ -109,6 +113,25 @@ class NodeRunner:
             self._down()
             raise
         self._down()
+
+    @contextmanager
+    def with_others(self, agent: AgentLike, commit: Callable[[TrialManifest], Verdict]) -> Iterator[None]:
+        """Run on several nodes meanwhile: ``agent`` speaks for all, ``commit`` brings home what all have."""
+        own = self.agent, self.commit
+        self.agent, self.commit = agent, commit
+        try:
+            yield
+        finally:
+            self.agent, self.commit = own
+
+    @contextmanager
+    def helping(self, group: Group, head: str) -> Iterator[None]:
+        """Say meanwhile that the lane has a part of what another node leads."""
+        self._now = f"{label(group.trials[0].cell)}, led by {head}"
+        try:
+            yield
+        finally:
+            self._now = None
 
     @property
     def name(self) -> str:
@@ -182,8 +205,9 @@ class NodeRunner:
 
     def _attempt(self, trial: Wanted) -> TrialResult:
         facts = self.sweep.models.get(trial.cell.deployment.model.name)
-        attempt = self._next_free(trial, self._devices)
-        name = name_of(trial, self.node.node, self._devices, attempt)
+        devices = all_devices(self._devices, self._others)
+        attempt = self._next_free(trial, devices)
+        name = name_of(trial, self.node.node, devices, attempt)
         seed = (trial.start << 20) + (trial.repeat << 10) + attempt
         vocabulary = facts.vocab if facts is not None else UNKNOWN_VOCABULARY
         tables = self.sweep.tables.only(files_of(trial.cell.workload))
@@ -191,7 +215,7 @@ class NodeRunner:
 
     def _not_started(self, trial: Wanted, start: StartResult) -> TrialResult:
         result = not_started(trial, self.node, start)
-        self._next_free(trial, result.part.devices)
+        self._next_free(trial, all_devices(result.part.devices, result.others))
         return result
 
     def _next_free(self, trial: Wanted, devices: tuple[str, ...]) -> int:
@@ -216,7 +240,7 @@ class NodeRunner:
         started = self.agent.start_engine(order)
         if started.failure_class is not None:
             return started
-        self._engine, self._devices = started.engine, started.devices
+        self._engine, self._devices, self._others = started.engine, started.devices, started.others
         return None
 
     def _weight_bytes(self, deployment: Deployment) -> float | None:
@@ -249,9 +273,11 @@ class NodeRunner:
 
     def _as(self, trial: Wanted, hopeless: TrialResult) -> TrialResult:
         """Return the result of a repeat that is not tried: that of the one that was, without its traces."""
-        self._next_free(trial, hopeless.part.devices)
-        part = replace(hopeless.part, window=None)
-        return replace(hopeless, part=part, traces=(), client=None, error=f"not tried again: {hopeless.error}")
+        self._next_free(trial, all_devices(hopeless.part.devices, hopeless.others))
+        part, others = (replace(hopeless.part, window=None), tuple(replace(o, window=None) for o in hopeless.others))
+        return replace(
+            hopeless, part=part, others=others, traces=(), client=None, error=f"not tried again: {hopeless.error}"
+        )
 
     def _lose(self, error: NodeLost, devices: tuple[str, ...]) -> None:
         """Commit that the trial that was being tried lost its node; after some times that is the end of it."""
@@ -260,9 +286,9 @@ class NodeRunner:
         trial, begun = self._begun
         on = self._devices or devices or ("cpu",)
         times = self.losses[trial.key] = self.losses.get(trial.key, 0) + 1
-        self._next_free(trial, on)
+        self._next_free(trial, all_devices(on, self._others))
         begun_us, now_us = (self.node.now_us + round((at - self._opened) * 1e6) for at in (begun, time.monotonic()))
-        self._commit(trial, lost(trial, self.node, on, begun_us, now_us, str(error)), None)
+        self._commit(trial, lost(trial, self.node, on, self._others, begun_us, now_us, str(error)), None)
         self.progress.attempted("failed")
         if times >= ATTEMPTS:
             self.tell(f"failed: {label(trial.cell)}, repeat {trial.repeat + 1}: its node was lost {times} times")

@@ -5,19 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from joulemark import __version__
 from joulemark.agents.orders import AgentProgress, NodeFacts
 from joulemark.orchestrator.clocks import ClockRecord
+from joulemark.orchestrator.gang import Gang, Member
 from joulemark.orchestrator.home import Home, Patience
-from joulemark.orchestrator.inventory import Node, reserved
+from joulemark.orchestrator.inventory import Node, reserved, suits
 from joulemark.orchestrator.node_runner import NodeRunner
 from joulemark.orchestrator.plan import Group
 from joulemark.orchestrator.progress import NodeLine
 from joulemark.orchestrator.ray_agents import RayAgent, holder_of
 from joulemark.orchestrator.side_by_side import side_by_side
+from joulemark.orchestrator.span_agent import SpanAgent
 from joulemark.orchestrator.verdicts import Verdict
 from joulemark.warehouse.errors import ClusterError, JoulemarkError, NodeLost
 from joulemark.warehouse.schema.trial import TrialManifest
@@ -30,6 +33,17 @@ SOON_S = 5.0
 """An agent that has not answered after this long waits for another one to leave its node."""
 CLOCKS_EVERY_S = 60.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+
+
+@dataclass(frozen=True)
+class Here:
+    """What a worker has on its node."""
+
+    node: Node
+    agent: RayAgent
+    facts: NodeFacts
+    home: Home
+    clock: ClockRecord
 
 
 class NodeWorker:
@@ -145,6 +159,7 @@ class NodeWorker:
         clock = ClockRecord(node.node, facts.boot, driver.reference, self._tell)
         agent.exchanged = clock.add
         home = Home(agent, driver.warehouse, Patience(self._tell, driver.stopping, driver.patience_s))
+        here = Here(node, agent, facts, home, clock)
         left = home.begin()
         if left:
             self._tell(f"brought home {left} files that an earlier run had left here")
@@ -155,7 +170,7 @@ class NodeWorker:
                 agent,
                 facts,
                 driver.sweep,
-                lambda manifest: self._commit(manifest, home, clock),
+                lambda manifest: self._commit(manifest, here),
                 driver.attempts,
                 driver.progress,
                 self._tell_all,
@@ -169,49 +184,109 @@ class NodeWorker:
         ]
         agent.heard = lambda p: _show(runners, p)
         self.agent = agent
-        side_by_side([partial(self._run_lane, runner, node) for runner in runners])
+        side_by_side([partial(self._run_lane, here, runner) for runner in runners])
         agent.finish()
         home.bring()
         home.patience.with_(lambda: clock.write(driver.warehouse))
         home.committed()
 
-    def _run_lane(self, runner: NodeRunner, node: Node, failed: threading.Event) -> None:
+    def _run_lane(self, here: Here, runner: NodeRunner, failed: threading.Event) -> None:
         work, stopping = self.driver.work, self.driver.stopping
-        while not failed.is_set() and (group := work.take(node, stopping)) is not None:
-            self._run_group(runner, node, group)
+        while not failed.is_set() and (taken := work.take(here.node, stopping)) is not None:
+            if not isinstance(taken, Gang):
+                self._run_group(here, runner, taken)
+            elif taken.head == here.node.node:
+                try:
+                    self._run_group(here, runner, taken.group, taken)
+                finally:
+                    taken.end()
+            else:
+                self._help(here, runner, taken)
 
-    def _run_group(self, runner: NodeRunner, node: Node, group: Group) -> None:
+    def _run_group(self, here: Here, runner: NodeRunner, group: Group, gang: Gang | None = None) -> None:
         devices = None
         self.driver.progress.begins(runner.name, group)
         try:
-            devices = self.driver.devices(node, reserved(group.deployment, node))
-            runner.run(group, devices.ids)
+            devices = self.driver.devices(here.node, reserved(group.deployment, here.node))
+            if gang is None:
+                runner.run(group, devices.ids)
+            else:
+                self._lead(here, runner, gang, devices.ids)
         except BaseException:
             self.driver.progress.ends(runner.name, group.without(runner.settled))
-            self.driver.work.give_back(node, group, runner.settled)
+            self.driver.work.give_back(here.node, group, runner.settled)
             raise
         else:
             self.driver.progress.ends(runner.name, None)
-            self.driver.work.done(node, group)
+            self.driver.work.done(here.node, group)
         finally:
             if devices is not None:
                 devices.release()
 
-    def _commit(self, manifest: TrialManifest, home: Home, clock: ClockRecord) -> Verdict:
-        """Bring the trial's traces home, then commit it; return the verdict to come."""
-        with self._committing:
-            return self._brought(manifest, home, clock)
+    def _lead(self, here: Here, runner: NodeRunner, gang: Gang, devices: tuple[str, ...]) -> None:
+        """Run a group over several nodes once they have gathered, as the one that serves."""
+        deployment = gang.group.deployment
+        runner.doing(f"waiting for {deployment.parallel.nodes - 1} more nodes", None, None)
+        others = gang.gathered(
+            self.driver.stopping, lambda: sum(suits(deployment, n) for n in self.driver.roster.values())
+        )
+        if others is not None:
+            agent = SpanAgent(self._member(here, runner.lane, devices), others)
+            with runner.with_others(agent, lambda manifest: self._commit(manifest, here, others)):
+                runner.run(gang.group, devices)
 
-    def _brought(self, manifest: TrialManifest, home: Home, clock: ClockRecord) -> Verdict:
+    def _help(self, here: Here, runner: NodeRunner, gang: Gang) -> None:
+        """Give the node to a group that another one leads, until that is over."""
+        devices = None
+        try:
+            devices = self.driver.devices(here.node, reserved(gang.group.deployment, here.node))
+            with runner.helping(gang.group, gang.head):
+                gang.ready(self._member(here, runner.lane, devices.ids))
+                gang.wait_over(lambda: here.agent.lost)
+            # A leader that was lost has not ended what runs here.
+            here.agent.stop_engine(runner.lane)
+        finally:
+            gang.leave(here.node.node)
+            self.driver.work.done(here.node, gang.group)
+            if devices is not None:
+                devices.release()
+
+    def _member(self, here: Here, lane: int, devices: tuple[str, ...]) -> Member:
+        def bring() -> None:
+            with self._committing:
+                self._bring(here)
+
+        def committed() -> None:
+            with self._committing:
+                here.home.committed()
+
+        return Member(
+            here.facts, here.node.address, here.agent, lane, devices, lambda: here.clock.latest, bring, committed
+        )
+
+    def _commit(self, manifest: TrialManifest, here: Here, others: tuple[Member, ...] = ()) -> Verdict:
+        """Bring the trial's traces home, then commit it; return the verdict to come."""
         lost = manifest.failure_class == "node_lost"
+        for member in () if lost else others:
+            member.bring()
+        with self._committing:
+            verdict = self._brought(manifest, here, lost=lost)
+        for member in () if lost else others:
+            member.committed()
+        return verdict
+
+    def _brought(self, manifest: TrialManifest, here: Here, *, lost: bool) -> Verdict:
+        self._bring(here, lost=lost)
+        verdict = here.home.patience.with_(lambda: self.driver.commit(manifest))
         if not lost:
-            home.bring()
-        home.patience.with_(lambda: clock.write(self.driver.warehouse, CLOCKS_EVERY_S))
-        verdict = home.patience.with_(lambda: self.driver.commit(manifest))
-        if not lost:
-            home.committed()
+            here.home.committed()
             self._trouble_since, self._wait_s = None, FIRST_WAIT_S
         return verdict
+
+    def _bring(self, here: Here, *, lost: bool = False) -> None:
+        if not lost:
+            here.home.bring()
+        here.home.patience.with_(lambda: here.clock.write(self.driver.warehouse, CLOCKS_EVERY_S))
 
     def interrupt(self) -> None:
         """End what the node runs now."""

@@ -24,6 +24,9 @@ from joulemark.agents.orders import (
     AgentConfig,
     AgentProgress,
     NodeFacts,
+    PartOrder,
+    PartResult,
+    RankEnd,
     StartOrder,
     StartResult,
     TrialOrder,
@@ -45,7 +48,12 @@ EXCHANGES = 8
 """Of so many, the quickest tells of the clock."""
 _NODE = "node"
 """Orders to the node as a whole; its lanes have series of their own."""
-ORDERS = frozenset({"start_engine", "run_trial", "stop_engine", "reaches_warehouse", "pending", "upload", "finish"})
+ORDERS = frozenset(
+    {
+        *("prepare_engine", "start_engine", "run_trial", "part_of_trial", "stop_engine", "rank_ended", "abandon"),
+        *("free_ports", "reaches_warehouse", "pending", "upload", "finish"),
+    }
+)
 MADE_S = 180.0
 """How long a node may take to start the agent's process."""
 
@@ -100,12 +108,27 @@ class RayAgent:
             raise
         self._watcher.start()
 
+    @property
+    def lost(self) -> NodeLost | None:
+        """Why the agent does not answer any more; None as long as it does."""
+        with self._changed:
+            return self._lost
+
     def opened(self, wait_s: float) -> NodeFacts | None:
         """Wait so long for the node's facts; None where it has not given them yet: others may hold the node."""
         if not self._wait(_NODE, self._opening, wait_s):
             return None
         facts: NodeFacts = self._answer(_NODE, self._opening)
         return facts
+
+    def prepare_engine(self, order: StartOrder) -> StartResult:
+        """See NodeAgent.prepare_engine."""
+        answer: StartResult = self._do(_lane(order.lane), "prepare_engine", order)
+        return answer
+
+    def free_ports(self) -> int:
+        """See NodeAgent.free_ports."""
+        return int(self._do(_NODE, "free_ports"))
 
     def start_engine(self, order: StartOrder) -> StartResult:
         """See NodeAgent.start_engine."""
@@ -116,6 +139,20 @@ class RayAgent:
         """See NodeAgent.run_trial."""
         answer: TrialResult = self._do(_lane(order.lane), "run_trial", order)
         return answer
+
+    def part_of_trial(self, order: PartOrder) -> PartResult:
+        """See NodeAgent.part_of_trial."""
+        answer: PartResult = self._do(_lane(order.lane), "part_of_trial", order)
+        return answer
+
+    def rank_ended(self, lane: int) -> RankEnd | None:
+        """See NodeAgent.rank_ended; beside what the lane does otherwise."""
+        answer: RankEnd | None = self._do(f"rank in {_lane(lane)}", "rank_ended", lane)
+        return answer
+
+    def abandon(self, lane: int) -> None:
+        """See NodeAgent.abandon."""
+        self._do(_NODE, "abandon", lane)
 
     def stop_engine(self, lane: int) -> None:
         """See NodeAgent.stop_engine."""

@@ -77,6 +77,7 @@ def nodes() -> list[Node]:
                 gpus=int(n["Resources"].get("GPU", 0)),
                 accelerator=n.get("Labels", {}).get(LABEL_ACCELERATOR),
                 takes_work=any(n["Resources"].get(r, 0) > 0 for r in ("CPU", "GPU")),
+                address=n["NodeManagerAddress"],
             )
             for n, name in alive
         ),

@@ -31,7 +31,7 @@ class _Entry:
 
 
 Class = tuple[str, int, str]
-"""Accelerator, devices and engine: groups of one class suit the same nodes."""
+"""Accelerator, devices on a node and engine: groups of one class suit the same nodes."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Schedule:
     def add(self, group: Group) -> None:
         """Add a group, or put one back."""
         d = group.deployment
-        devices = 0 if d.on_cpu else d.parallel.devices
+        devices = 0 if d.on_cpu else d.parallel.devices_per_node
         self._added += 1
         wide = -devices if self.widest_first else 0
         entry = _Entry(group.start, wide, -self.cost_s(group), self._added, group, d.deployment_id)

@@ -51,7 +51,7 @@ def _split(
     found: list[Group] = []
     by_accelerator: dict[str, list[Group]] = {}
     for group in groups:
-        if group.nodes is None and share < float("inf"):
+        if group.nodes is None and group.deployment.parallel.nodes == 1 and share < float("inf"):
             by_accelerator.setdefault(group.deployment.accelerator, []).append(group)
         else:
             found.append(group)

@@ -19,6 +19,7 @@ from joulemark.orchestrator.manifests import SweepFacts
 from joulemark.orchestrator.plan import Group, groups
 from joulemark.orchestrator.schedule import Schedule
 from joulemark.orchestrator.share_out import share_out
+from joulemark.warehouse.errors import BadInput
 from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.matrix import Expansion, Place, expand
 from joulemark.workloads.site import Site, load_site
@@ -97,6 +98,11 @@ def load_work(
     expansion = expand(sweep, place, force=force)
     there = have(warehouse, {c.cell_id for c in expansion.cells})
     measure = sweep.measure
+    if measure.nodes != 1 and any(c.deployment.parallel.nodes > 1 for c in expansion.cells):
+        raise BadInput(
+            f"{sweep.source}: measure.nodes asks for every cell on several nodes, and some cells span several "
+            "themselves (parallel: {nodes: ...}): put those into a sweep of their own"
+        )
     if measure.nodes == 1:
         left = groups(expansion.cells, measure.repeats, measure.starts, there.valid)
         several = Copies(tuple(left), (), len(expansion.cells) * measure.repeats * measure.starts)

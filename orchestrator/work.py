@@ -7,7 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from joulemark.orchestrator.copies import Places
-from joulemark.orchestrator.inventory import Node
+from joulemark.orchestrator.gang import Gang
+from joulemark.orchestrator.inventory import Node, suits
 from joulemark.orchestrator.lanes import Lanes
 from joulemark.orchestrator.plan import Group, TrialKey
 from joulemark.orchestrator.schedule import Schedule, gpus_held, may_run
@@ -17,32 +18,40 @@ WAIT_S = 0.5
 
 @dataclass
 class Work:
-    """Groups are taken, and given back where a node is lost; the work is over when all that were taken are done."""
+    """Groups are taken, and given back where a node is lost; the work is over when all that were taken are done.
+
+    One over several nodes is taken as a gang: by the node that leads it, and then by as many others as it takes. The
+    gang that gathers first has every node that comes free, so that none waits for a node that waits for it.
+    """
 
     schedule: Schedule
     lanes: Lanes
     _taken: dict[str, list[Group]] = field(default_factory=dict)
     """Groups by the node that has them."""
+    _gangs: list[Gang] = field(default_factory=list)
+    """Those that gather or run, the oldest first."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def take(self, node: Node, stopping: threading.Event) -> Group | None:
+    def take(self, node: Node, stopping: threading.Event) -> Group | Gang | None:
         """Return the next group for a lane of the node; None where none will come any more, or the run is to stop.
 
         A lane for which there is nothing now waits as long as others work: what they lose may come back.
         """
         with self._changed:
             while not stopping.is_set():
-                group = self.schedule.take(node, self._free(node))
-                if group is not None:
+                taken = self._join(node) or self._lead(node)
+                if taken is not None:
+                    group = taken.group if isinstance(taken, Gang) else taken
                     self._taken.setdefault(node.node, []).append(group)
-                    return group
+                    self._changed.notify_all()
+                    return taken
                 if not self._may_come_back(node) and not self.schedule.has(node):
                     return None
                 self._changed.wait(WAIT_S)
         return None
 
     def done(self, node: Node, group: Group) -> None:
-        """Note that the node has done a group."""
+        """Note that the node has done a group, or what it could of one that others lead."""
         with self._changed:
             self._leave(node, group)
 
@@ -72,6 +81,25 @@ class Work:
             return None
         return node.gpus - sum(gpus_held(group, node) for group in self._taken.get(node.node, ()))
 
+    def _join(self, node: Node) -> Gang | None:
+        """Return the gang that the node is one more of; it has a place there from now on."""
+        free = self._free(node)
+        for gang in self._gangs:
+            fits = free is None or free >= gpus_held(gang.group, node)
+            if fits and suits(gang.group.deployment, node) and gang.wants(node.node):
+                gang.join(node.node)
+                return gang
+        return None
+
+    def _lead(self, node: Node) -> Group | Gang | None:
+        group = self.schedule.take(node, self._free(node))
+        if group is None or group.deployment.parallel.nodes == 1:
+            return group
+        gang = Gang(group, node.node)
+        self._gangs.append(gang)
+        return gang
+
     def _leave(self, node: Node, group: Group) -> None:
         self._taken[node.node].remove(group)
+        self._gangs = [g for g in self._gangs if g.group is not group or g.head != node.node]
         self._changed.notify_all()

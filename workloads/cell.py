@@ -73,17 +73,23 @@ class EngineRef:
 
 @dataclass(frozen=True)
 class Parallel:
-    """How many devices share the work, and how."""
+    """How many devices share the work, and how; ``nodes`` is how many nodes they are spread over evenly."""
 
     tensor: int = 1
     pipeline: int = 1
     data: int = 1
     expert: bool = False
+    nodes: int = 1
 
     @property
     def devices(self) -> int:
         """Devices that one deployment needs."""
         return self.tensor * self.pipeline * self.data
+
+    @property
+    def devices_per_node(self) -> int:
+        """Devices that it needs on each of its nodes."""
+        return self.devices // self.nodes
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,15 @@ class Deployment:
     @cached_property
     def deployment_id(self) -> str:
         """Hash of all of it."""
-        return content_id(asdict(self))
+        return content_id(self.factors)
+
+    @property
+    def factors(self) -> dict[str, Any]:
+        """What is hashed and stored. One node is not named: such deployments were there before several could be."""
+        found = asdict(self)
+        if self.parallel.nodes == 1:
+            del found["parallel"]["nodes"]
+        return found
 
     @property
     def on_cpu(self) -> bool:
@@ -131,7 +145,7 @@ class Cell:
 
         Keys: model, quantization, kv_type, engine, accelerator, parallel, power_limit_w, workload, window.
         """
-        return {**asdict(self.deployment), "workload": self.workload.factors, "window": asdict(self.window)}
+        return {**self.deployment.factors, "workload": self.workload.factors, "window": asdict(self.window)}
 
     @cached_property
     def cell_id(self) -> str:

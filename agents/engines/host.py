@@ -74,8 +74,9 @@ class EngineHost:
         """Start the engine and return when it is ready, within ``timeout_s`` (the engine's own where that is None).
 
         ``variables`` are set on top of the command's own (devices to use); ``cpus`` are those that it is bound to, None
-        for any. Raises EngineError where nothing could be
-        started, StartError where it did not come up; nothing of the engine is left then.
+        for any. A rank that does not serve is not waited for: the one that does is ready when all are. Raises
+        EngineError where nothing could be started, StartError where it did not come up; nothing of the engine is left
+        then.
         """
         command = engine.command(deployment, facts)
         argv = tuple(a.replace("{launcher}", str(LAUNCHERS.get(engine.name, ""))) for a in command.argv)
@@ -95,6 +96,8 @@ class EngineHost:
             ready_s=None,
             log=_log_name(process),
         )
+        if facts.span is not None and facts.span.rank > 0:
+            return cls(engine, deployment, facts, process, record, oom_kills)
         try:
             ready_s = _wait_ready(engine, facts, process, report, timeout_s or engine.ready_timeout_s, oom_kills)
             reported = secrets.hide_in(_read_back(engine, facts, process))

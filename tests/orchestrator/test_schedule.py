@@ -2,6 +2,7 @@
 
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,11 +207,23 @@ def test_a_group_without_trials_that_are_there_keeps_what_the_engine_needs():
 
 
 def test_what_only_several_nodes_have_together_is_refused_in_words():
-    wide = Deployment(
-        ModelRef("m", "path", "/m"), "bf16", "auto", EngineRef("vllm", "1"), "H100", Parallel(tensor=8, pipeline=2)
-    )
-    why = why_nowhere(wide, nodes(2, 8))
-    assert "needs 16 x H100, which only several nodes have together" in why
-    assert "an engine is started on one node only so far" in why
-    assert "needs 16 x H100 in one node" in why_nowhere(wide, nodes(1, 8))
-    assert why_nowhere(wide, [node("n", 16)]) is None
+    def wide(over):
+        sizes = Parallel(tensor=8, pipeline=2, nodes=over)
+        return Deployment(ModelRef("m", "path", "/m"), "bf16", "auto", EngineRef("vllm", "1"), "H100", sizes)
+
+    why = why_nowhere(wide(1), nodes(2, 8))
+    assert "needs 16 x H100 in one node, or parallel: {nodes: ...} to span several" in why
+    assert "needs 16 x H100 in one node; the nodes have" in why_nowhere(wide(1), nodes(1, 8))
+    assert why_nowhere(wide(1), [node("n", 16)]) is None
+    assert why_nowhere(wide(2), nodes(2, 8)) is None
+    why = why_nowhere(wide(2), [*nodes(1, 8), node("small", 4)])
+    assert "needs 8 x H100 in each of 2 nodes, and 1 can hold that" in why
+
+
+def test_a_group_over_several_nodes_takes_the_time_of_all_of_them():
+    cells = [cell("wide", window_s=9.0), cell("one", window_s=9.0)]
+    over = replace(cells[0].deployment, parallel=Parallel(data=2, nodes=2))
+    pending = groups([replace(cells[0], deployment=over), cells[1]], 1, 1, ())
+    assert makespan_s(pending, nodes(2), lambda _: 10.0, lambda _: 1) == 20.0
+    assert makespan_s(pending, nodes(3), lambda _: 10.0, lambda _: 1) == 10.0
+    assert makespan_s(pending[1:], nodes(2), lambda _: 10.0, lambda _: 1) == 10.0

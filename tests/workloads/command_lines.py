@@ -42,8 +42,8 @@ def argv(name: str, case: Case) -> tuple[str, ...]:
     return engine_named(name).command(deployment(name, case.given), facts).argv
 
 
-def _over(nodes: int, rank: int) -> Span:
-    return Span(nodes, rank, "10.0.0.1", 29500)
+def _rank(rank: int) -> Span:
+    return Span(rank, "10.0.0.1", 29500)
 
 
 def _gpu(**given: Any) -> dict[str, Any]:
@@ -143,31 +143,31 @@ VLLM = {
         "-m vllm.entrypoints.openai.api_server --model /m --served-model-name model --host 127.0.0.1 --port 8000 "
         "--enable-prompt-tokens-details --tensor-parallel-size 8 --pipeline-parallel-size 2 --dtype bfloat16 "
         "--max-model-len 144 --shutdown-timeout 20 --nnodes 2 --node-rank 0 --master-addr 10.0.0.1 --master-port 29500",
-        _gpu(parallel=Parallel(tensor=8, pipeline=2)),
-        _over(2, 0),
+        _gpu(parallel=Parallel(tensor=8, pipeline=2, nodes=2)),
+        _rank(0),
         {"nnodes": 2, "node_rank": 0, "master_addr": "10.0.0.1", "master_port": 29500},
     ),
     "pipeline over 2 nodes, second": Case(
         "-m vllm.entrypoints.cli.main serve /m --headless --served-model-name model "
         "--tensor-parallel-size 8 --pipeline-parallel-size 2 --dtype bfloat16 --max-model-len 144 "
         "--shutdown-timeout 20 --nnodes 2 --node-rank 1 --master-addr 10.0.0.1 --master-port 29500",
-        _gpu(parallel=Parallel(tensor=8, pipeline=2)),
-        _over(2, 1),
+        _gpu(parallel=Parallel(tensor=8, pipeline=2, nodes=2)),
+        _rank(1),
         {"nnodes": 2, "node_rank": 1, "headless": True, "model_tag": "/m"},
     ),
     "replicas over 2 nodes, first": Case(
         "--tensor-parallel-size 4 --data-parallel-size 4 --enable-expert-parallel --dtype bfloat16 "
         "--max-model-len 144 --shutdown-timeout 20 --nnodes 2 --node-rank 0 --master-addr 10.0.0.1 "
         "--master-port 29500 --data-parallel-address 10.0.0.1 --data-parallel-rpc-port 29501",
-        _gpu(model=MOE, parallel=Parallel(tensor=4, data=4, expert=True)),
-        _over(2, 0),
+        _gpu(model=MOE, parallel=Parallel(tensor=4, data=4, expert=True, nodes=2)),
+        _rank(0),
         {"data_parallel_size": 4, "data_parallel_address": "10.0.0.1", "data_parallel_rpc_port": 29501},
     ),
     "replicas over 2 nodes, second": Case(
         "serve /m --headless --served-model-name model --tensor-parallel-size 4 --data-parallel-size 4 "
         "--enable-expert-parallel --dtype bfloat16 --max-model-len 144 --shutdown-timeout 20 --nnodes 2 --node-rank 1",
-        _gpu(model=MOE, parallel=Parallel(tensor=4, data=4, expert=True)),
-        _over(2, 1),
+        _gpu(model=MOE, parallel=Parallel(tensor=4, data=4, expert=True, nodes=2)),
+        _rank(1),
         {"node_rank": 1, "headless": True, "data_parallel_size": 4},
     ),
 }
@@ -258,20 +258,20 @@ SGLANG = {
         "-m sglang.launch_server --model-path /m --served-model-name model --host 127.0.0.1 --port 8000 "
         "--enable-metrics --enable-cache-report --tp-size 8 --pp-size 2 --dtype bfloat16 --nnodes 2 --node-rank 0 "
         "--dist-init-addr 10.0.0.1:29500 --context-length 144",
-        _gpu(parallel=Parallel(tensor=8, pipeline=2)),
-        _over(2, 0),
+        _gpu(parallel=Parallel(tensor=8, pipeline=2, nodes=2)),
+        _rank(0),
         {"nnodes": 2, "node_rank": 0, "dist_init_addr": "10.0.0.1:29500"},
     ),
     "pipeline over 2 nodes, second": Case(
         "--tp-size 8 --pp-size 2 --dtype bfloat16 --nnodes 2 --node-rank 1 --dist-init-addr 10.0.0.1:29500",
-        _gpu(parallel=Parallel(tensor=8, pipeline=2)),
-        _over(2, 1),
+        _gpu(parallel=Parallel(tensor=8, pipeline=2, nodes=2)),
+        _rank(1),
         {"nnodes": 2, "node_rank": 1},
     ),
     "attention in replicas over 2 nodes": Case(
         "--tp-size 16 --attn-dp-size 4 --ep-size 16 --dtype bfloat16 --nnodes 2 --node-rank 1",
-        _gpu(model=MOE, parallel=Parallel(tensor=4, data=4, expert=True)),
-        _over(2, 1),
+        _gpu(model=MOE, parallel=Parallel(tensor=4, data=4, expert=True, nodes=2)),
+        _rank(1),
         {"tp_size": 16, "attn_dp_size": 4, "nnodes": 2},
     ),
 }

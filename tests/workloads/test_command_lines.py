@@ -9,7 +9,7 @@ import pytest
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Parallel
-from joulemark.workloads.engines.adapter import Span, StartFacts
+from joulemark.workloads.engines.adapter import StartFacts
 from joulemark.workloads.engines.catalogue import engine_named, refusal
 from joulemark.workloads.engines.common import COMMON
 from joulemark.workloads.precision import QUANTIZATIONS, kv_words
@@ -84,21 +84,30 @@ def test_what_an_engine_has_no_lever_for_is_left_out():
 
 @pytest.mark.parametrize("engine", CASES)
 @pytest.mark.parametrize(
-    ("parallel", "span", "says"),
+    ("parallel", "says"),
     [
-        (Parallel(tensor=16), Span(2, 0, "h", 1), "would reach across nodes"),
-        (Parallel(tensor=3), Span(2, 0, "h", 1), "cannot be shared out evenly over 2 nodes"),
-        (Parallel(tensor=2, pipeline=2), Span(2, 2, "h", 1), "ranks start at 0"),
+        (Parallel(tensor=16, nodes=2), "would reach across nodes"),
+        (Parallel(tensor=3, nodes=2), "cannot be shared out evenly over 2 nodes"),
+        (Parallel(tensor=8, pipeline=2, nodes=2), None),
     ],
 )
-def test_tensor_parallelism_stays_within_a_node(engine, parallel, span, says):
-    with pytest.raises(BadInput, match=says):
-        argv(engine, Case("", {"accelerator": "H100", "parallel": parallel}, span))
+def test_tensor_parallelism_stays_within_a_node(engine, parallel, says):
+    found = refusal(deployment(engine, {"accelerator": "H100", "parallel": parallel}))
+    assert found is None if says is None else says in found
 
 
 def test_sglang_has_no_whole_replicas_across_nodes():
-    with pytest.raises(BadInput, match="expert: true"):
-        argv("sglang", Case("", {"accelerator": "H100", "parallel": Parallel(data=2)}, Span(2, 0, "h", 1)))
+    replicas = {"accelerator": "H100", "parallel": Parallel(data=2, nodes=2)}
+    assert refusal(deployment("vllm", replicas)) is None
+    assert "expert: true" in refusal(deployment("sglang", replicas))
+
+
+def test_only_engines_that_span_nodes_are_asked_to():
+    over = {"accelerator": "H100", "quantization": "bf16", "parallel": Parallel(data=2, nodes=2)}
+    assert (
+        refusal(deployment("simulated", over))
+        == "simulated runs on one node: parallel: {nodes: 2} is for vllm and sglang"
+    )
 
 
 def test_models_of_dummy_weights_need_no_hub():

@@ -15,12 +15,11 @@ from joulemark.workloads.cell import Deployment
 
 @dataclass(frozen=True)
 class Span:
-    """One node's part of a deployment over several nodes: which of ``nodes`` it is, and where rank 0 listens.
+    """One node's part of a deployment over several nodes: which of them it is, and where rank 0 listens.
 
     ``port`` and the one after it are free on the head node, for the ranks to find each other.
     """
 
-    nodes: int
     rank: int
     head: str
     port: int
@@ -45,7 +44,7 @@ class StartFacts:
     served_name: str = "model"
     api_key: str | None = None
     span: Span | None = None
-    """None where the deployment has one node for itself alone."""
+    """None where the deployment is on one node."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from joulemark.workloads.engines.endpoint import UNDECLARED, Endpoint
 from joulemark.workloads.engines.llamacpp import LlamaCpp
 from joulemark.workloads.engines.sglang import Sglang
 from joulemark.workloads.engines.simulated import Simulated
+from joulemark.workloads.engines.span import span_refusal
 from joulemark.workloads.engines.vllm import Vllm
 from joulemark.workloads.nearest import suggestion
 from joulemark.workloads.precision import QUANTIZATIONS
@@ -114,7 +115,7 @@ def refusal(deployment: Deployment) -> str | None:
         return "CUDA graphs need a GPU"
     # What an endpoint is said to run with is declared in whatever words.
     lacking = common_refusal(deployment.engine.args, engine.name) if engine.name != Endpoint.name else None
-    return lacking or engine.refusal(deployment)
+    return lacking or span_refusal(deployment) or engine.refusal(deployment)
 
 
 def _listed(name: str) -> Listed:

@@ -7,7 +7,6 @@ from joulemark.workloads.cell import Deployment, Scalar
 from joulemark.workloads.engines.adapter import Command, StartFacts
 from joulemark.workloads.engines.common import check_commons, common_name
 from joulemark.workloads.engines.options import flags, merged, refuse_reserved, variables
-from joulemark.workloads.engines.span import check_span
 from joulemark.workloads.engines.translate import sglang_options
 from joulemark.workloads.models.catalogue import needs_no_hub
 from joulemark.workloads.precision import kv_words
@@ -101,15 +100,11 @@ def _sizes(deployment: Deployment) -> dict[str, Scalar]:
 
 
 def _span(deployment: Deployment, facts: StartFacts) -> dict[str, Scalar]:
-    span, parallel = facts.span, deployment.parallel
+    span = facts.span
     if span is None:
         return {}
-    check_span(deployment, span)
-    if parallel.data > 1 and not parallel.expert:
-        raise BadInput(
-            "sglang has no replicas (data) across nodes: use pipeline parallelism, or with experts expert: true"
-        )
-    return {"nnodes": span.nodes, "node-rank": span.rank, "dist-init-addr": f"{span.head}:{span.port}"}
+    address = f"{span.head}:{span.port}"
+    return {"nnodes": deployment.parallel.nodes, "node-rank": span.rank, "dist-init-addr": address}
 
 
 def _defaults(deployment: Deployment, facts: StartFacts) -> dict[str, Scalar]:

@@ -7,7 +7,6 @@ from joulemark.workloads.cell import Deployment, Scalar
 from joulemark.workloads.engines.adapter import Command, Span, StartFacts
 from joulemark.workloads.engines.common import check_commons, common_name
 from joulemark.workloads.engines.options import flags, merged, refuse_reserved, variables
-from joulemark.workloads.engines.span import check_span
 from joulemark.workloads.engines.translate import vllm_options
 from joulemark.workloads.models.catalogue import needs_no_hub
 from joulemark.workloads.precision import kv_words
@@ -55,25 +54,30 @@ def command(deployment: Deployment, facts: StartFacts) -> Command:
     environment = {**_environment(deployment, facts), **variables(args)}
     if facts.span is None:
         return Command((*_server(facts), *flags(options, negatable=True)), environment)
-    check_span(deployment, facts.span)
-    return _of_rank(facts, facts.span, options, environment)
+    nodes = deployment.parallel.nodes
+    return _of_rank(facts, {"nnodes": nodes, **_where(facts.span, options)}, options, environment)
 
 
 def _server(facts: StartFacts) -> tuple[str, ...]:
     return ("-m", "vllm.entrypoints.openai.api_server", "--model", facts.model_path)
 
 
-def _of_rank(facts: StartFacts, span: Span, options: dict[str, Scalar], environment: dict[str, str]) -> Command:
-    """Rank 0 serves; the others have workers only. vLLM finds the data-parallel ranks of a node by its rank."""
-    where: dict[str, Scalar] = {
-        "nnodes": span.nodes,
+def _where(span: Span, options: dict[str, Scalar]) -> dict[str, Scalar]:
+    """Return how a rank finds the others. vLLM finds the data-parallel ranks of a node by its rank."""
+    data: dict[str, Scalar] = {"data-parallel-address": span.head, "data-parallel-rpc-port": span.port + 1}
+    return {
         "node-rank": span.rank,
         "master-addr": span.head,
         "master-port": span.port,
+        **(data if "data-parallel-size" in options else {}),
     }
-    if "data-parallel-size" in options:
-        where |= {"data-parallel-address": span.head, "data-parallel-rpc-port": span.port + 1}
-    if span.rank == 0:
+
+
+def _of_rank(
+    facts: StartFacts, where: dict[str, Scalar], options: dict[str, Scalar], environment: dict[str, str]
+) -> Command:
+    """Rank 0 serves; the others have workers only."""
+    if where["node-rank"] == 0:
         return Command((*_server(facts), *flags({**options, **where}, negatable=True)), environment)
     # The module that serves has no headless mode, and `serve` takes the model by its place.
     start = ("-m", "vllm.entrypoints.cli.main", "serve", facts.model_path, "--headless")
@@ -125,8 +129,7 @@ def _environment(deployment: Deployment, facts: StartFacts) -> dict[str, str]:
         small = deployment.model.source == "generated"
         found["VLLM_CPU_KVCACHE_SPACE"] = "1" if small else str(CPU_KV_CACHE_GIB)
         if facts.cpus:
-            nodes = facts.span.nodes if facts.span is not None else 1
-            found["VLLM_CPU_OMP_THREADS_BIND"] = _binding(facts.cpus, deployment.parallel.devices // nodes)
+            found["VLLM_CPU_OMP_THREADS_BIND"] = _binding(facts.cpus, deployment.parallel.devices_per_node)
     return found
 
 

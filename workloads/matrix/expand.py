@@ -138,10 +138,11 @@ def describe_deployment(deployment: Deployment) -> str:
 
 
 def describe_parallel(parallel: Parallel) -> str:
-    """Return parallelism as it is usually abbreviated: ``tp2 ep``."""
+    """Return parallelism as it is usually abbreviated: ``tp2 ep``, and the nodes that it spans."""
     sizes = {"tp": parallel.tensor, "pp": parallel.pipeline, "dp": parallel.data}
     words = [f"{name}{size}" for name, size in sizes.items() if size > 1]
-    return " ".join([*words, *(["ep"] if parallel.expert else [])])
+    several = [f"over {parallel.nodes} nodes"] if parallel.nodes > 1 else []
+    return " ".join([*words, *(["ep"] if parallel.expert else []), *several])
 
 
 def _described_for(exclusion: Exclusion, cell: Cell) -> str:

@@ -67,7 +67,7 @@ def axis_name(key: str) -> str:
 
 def parallel_fields(item: Item) -> dict[str, int | bool]:
     """Return the fields of ``parallel`` that are given."""
-    fields = item.fields(("tensor", "pipeline", "data", "expert"), "parallel")
+    fields = item.fields(("tensor", "pipeline", "data", "expert", "nodes"), "parallel")
     return {k: v.flag(k) if k == "expert" else v.whole(k, least=1) for k, v in fields.items()}
 
 
