@@ -23,6 +23,7 @@ from joulemark.workloads.engines.adapter import LOG, Engine, StartFacts
 
 LAUNCHERS = {
     "llamacpp": Path(__file__).with_name("llamacpp_server.py"),
+    "vllm": Path(__file__).with_name("vllm_cpu_rank.py"),
     "simulated": Path(__file__).parent.parent / "simulation" / "server.py",
 }
 """Programs of ours that an engine's command line may ask for with ``{launcher}``."""

@@ -1,6 +1,7 @@
 """Run by the interpreter of a vLLM environment: its own parser on command lines of ours.
 
-Reads a JSON list of argument lists (from ``-m`` on), writes a JSON list of what each was parsed to or its ``error``.
+Reads a JSON list of argument lists (from ``-m`` or the launcher on), writes a JSON list of what each was parsed to or its
+``error``.
 """
 
 import json
@@ -22,7 +23,8 @@ def main():
     ServeSubcommand().subparser_init(commands.add_subparsers(required=True, dest="subparser", parser_class=Parser))
     found = []
     for argv in json.load(sys.stdin):
-        module, words = argv[1], argv[2:]
+        by_launcher = argv[0] != "-m"
+        module, words = ("vllm.entrypoints.cli.main", argv[1:]) if by_launcher else (argv[1], argv[2:])
         parser = {"vllm.entrypoints.openai.api_server": server, "vllm.entrypoints.cli.main": commands}[module]
         try:
             args = parser.parse_args(words)

@@ -29,7 +29,7 @@ HOMES = {
     "pynvml": ("agents/meters/nvml/api.py",),
     "duckdb": ("warehouse/",),
     "xllamacpp": ("agents/engines/llamacpp_server.py",),
-    "vllm": (),
+    "vllm": ("agents/engines/vllm_cpu_rank.py",),
     "sglang": (),
     "torch": (),
     "transformers": (),

@@ -170,6 +170,13 @@ VLLM = {
         _rank(1),
         {"node_rank": 1, "headless": True, "data_parallel_size": 4},
     ),
+    "replicas over 2 nodes without GPUs, second": Case(
+        "{launcher} serve /m --headless --served-model-name model --data-parallel-size 2 --dtype bfloat16 "
+        "--max-model-len 144 --enforce-eager --shutdown-timeout 20 --nnodes 2 --node-rank 1 --master-addr 10.0.0.1",
+        {"parallel": Parallel(data=2, nodes=2)},
+        _rank(1),
+        {"node_rank": 1, "headless": True, "data_parallel_size": 2},
+    ),
 }
 
 SGLANG = {

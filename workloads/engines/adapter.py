@@ -81,6 +81,8 @@ class ApiTraits:
     takes_key: bool = False
 
 
+LAUNCHER = "{launcher}"
+"""Stands in a command line for the path of the engine's launcher, a program of ours."""
 LOG = "log"
 """The engine's own output among the documents that are read back."""
 

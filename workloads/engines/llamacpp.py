@@ -13,7 +13,7 @@ from typing import Any
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Deployment, Scalar
-from joulemark.workloads.engines.adapter import LOG, ApiTraits, Command, FailurePattern, StartFacts
+from joulemark.workloads.engines.adapter import LAUNCHER, LOG, ApiTraits, Command, FailurePattern, StartFacts
 from joulemark.workloads.engines.common import check_commons, common_name
 from joulemark.workloads.engines.failures import LLAMACPP
 from joulemark.workloads.engines.options import flags, merged, refuse_reserved, text, variables
@@ -21,7 +21,6 @@ from joulemark.workloads.engines.readback import differences, present
 from joulemark.workloads.engines.translate import llamacpp_options
 from joulemark.workloads.precision import kv_words, quantizations_of
 
-LAUNCHER = "{launcher}"
 """Stands for the path of the launcher script, which depends on the node."""
 
 _VERSION = re.compile(r"^running xllamacpp (\S+)$", re.MULTILINE)

@@ -15,10 +15,9 @@ from typing import Any
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Deployment, Scalar
-from joulemark.workloads.engines.adapter import ApiTraits, Command, FailurePattern, StartFacts
+from joulemark.workloads.engines.adapter import LAUNCHER, ApiTraits, Command, FailurePattern, StartFacts
 from joulemark.workloads.engines.common import check_commons, common_name
 from joulemark.workloads.engines.failures import OUT_OF_MEMORY, PORT_TAKEN
-from joulemark.workloads.engines.llamacpp import LAUNCHER
 from joulemark.workloads.engines.options import flags, refuse_reserved, variables
 from joulemark.workloads.engines.readback import differences, present
 from joulemark.workloads.models.catalogue import catalogue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from joulemark.warehouse.errors import BadInput
 from joulemark.workloads.cell import Deployment, Scalar
-from joulemark.workloads.engines.adapter import Command, Span, StartFacts
+from joulemark.workloads.engines.adapter import LAUNCHER, Command, Span, StartFacts
 from joulemark.workloads.engines.common import check_commons, common_name
 from joulemark.workloads.engines.options import flags, merged, refuse_reserved, variables
 from joulemark.workloads.engines.translate import vllm_options
@@ -55,7 +55,14 @@ def command(deployment: Deployment, facts: StartFacts) -> Command:
     if facts.span is None:
         return Command((*_server(facts), *flags(options, negatable=True)), environment)
     nodes = deployment.parallel.nodes
-    return _of_rank(facts, {"nnodes": nodes, **_where(facts.span, options)}, options, environment)
+    where: dict[str, Scalar] = {"nnodes": nodes, **_where(facts.span, options)}
+    if facts.span.rank == 0:
+        return Command((*_server(facts), *flags({**options, **where}, negatable=True)), environment)
+    # The module that serves has no headless mode, and the command takes the model by its place.
+    start = (LAUNCHER,) if deployment.on_cpu else ("-m", "vllm.entrypoints.cli.main")
+    left = {key: value for key, value in options.items() if key not in ("host", "port", COUNT_CACHED)}
+    argv = (*start, "serve", facts.model_path, "--headless", *flags({**left, **where}, negatable=True))
+    return Command(argv, environment)
 
 
 def _server(facts: StartFacts) -> tuple[str, ...]:
@@ -71,18 +78,6 @@ def _where(span: Span, options: dict[str, Scalar]) -> dict[str, Scalar]:
         "master-port": span.port,
         **(data if "data-parallel-size" in options else {}),
     }
-
-
-def _of_rank(
-    facts: StartFacts, where: dict[str, Scalar], options: dict[str, Scalar], environment: dict[str, str]
-) -> Command:
-    """Rank 0 serves; the others have workers only."""
-    if where["node-rank"] == 0:
-        return Command((*_server(facts), *flags({**options, **where}, negatable=True)), environment)
-    # The module that serves has no headless mode, and `serve` takes the model by its place.
-    start = ("-m", "vllm.entrypoints.cli.main", "serve", facts.model_path, "--headless")
-    left = {key: value for key, value in options.items() if key not in ("host", "port", COUNT_CACHED)}
-    return Command((*start, *flags({**left, **where}, negatable=True)), environment)
 
 
 def _fixed(deployment: Deployment, facts: StartFacts) -> dict[str, Scalar]:
