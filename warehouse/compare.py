@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 KEYS = (
     *("model", "architecture", "quantization", "kv_type", "engine", "engine_version", "accelerator"),
-    *("devices", "tensor", "pipeline", "data_parallel", "expert", "power_limit_w", "concurrency"),
+    *("devices", "tensor", "pipeline", "data_parallel", "expert", "spanned_nodes", "power_limit_w", "concurrency"),
     *("input_tokens", "output_tokens", "arrivals", "task", "load", "sweep"),
 )
 """What a filter may name."""

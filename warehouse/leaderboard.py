@@ -17,7 +17,18 @@ from joulemark.warehouse.schema.trial import FOR_TESTS
 Row = dict[str, Any]
 
 GROUP = ("boundary", "fidelity", "task")
-FACTORS = ("model", "quantization", "kv_type", "engine", "engine_version", "accelerator", "devices", "tensor", "expert")
+FACTORS = (
+    "model",
+    "quantization",
+    "kv_type",
+    "engine",
+    "engine_version",
+    "accelerator",
+    "devices",
+    "tensor",
+    "expert",
+    "spanned_nodes",
+)
 FACTORS_AFTER = ("load",)
 TITLES = {"quantization": "precision", "engine_version": "version", "kv_type": "KV"}
 
@@ -85,7 +96,7 @@ def _group(rows: list[Row], width: int | None, for_tests: frozenset[str]) -> lis
     return [*(h for h in head if h), "", *lines(columns, width), *notes]
 
 
-_TRIVIAL: Row = {"devices": 0, "tensor": 1, "expert": False, "kv_type": None}
+_TRIVIAL: Row = {"devices": 0, "tensor": 1, "expert": False, "spanned_nodes": 1, "kv_type": None}
 """Values not worth a mention where all rows have them."""
 
 

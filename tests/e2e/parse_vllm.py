@@ -1,7 +1,7 @@
 """Run by the interpreter of a vLLM environment: its own parser on command lines of ours.
 
-Reads a JSON list of argument lists (from ``-m`` or the launcher on), writes a JSON list of what each was parsed to or its
-``error``.
+Reads a JSON list of argument lists (from ``-m`` or the launcher on), writes a JSON list of what each was parsed to or
+its ``error``.
 """
 
 import json

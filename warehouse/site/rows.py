@@ -25,8 +25,8 @@ FIRST = (
 """What the page shows at first, and filters and ranks by; it loads the other columns after it."""
 FACTORS = (
     *("model", "architecture", "total_params", "active_params", "quantization", "kv_type", "engine", "engine_version"),
-    *("engine_args", "accelerator", "devices", "tensor", "pipeline", "data_parallel", "expert", "power_limit_w"),
-    *("concurrency", "input_lengths", "output_lengths", "arrivals", "rate_per_s", "load_fraction"),
+    *("engine_args", "accelerator", "devices", "tensor", "pipeline", "data_parallel", "expert", "spanned_nodes"),
+    *("power_limit_w", "concurrency", "input_lengths", "output_lengths", "arrivals", "rate_per_s", "load_fraction"),
     *("task", "load", "sweep"),
 )
 FIGURES = (

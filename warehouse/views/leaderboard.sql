@@ -12,6 +12,7 @@
 -- devices: GPUs of one trial; 0 where the engine runs on the CPU
 -- tensor: tensor-parallel degree
 -- expert: whether experts are spread over devices
+-- spanned_nodes: nodes that one deployment is spread over
 -- concurrency: requests in flight
 -- input_tokens: prompt length asked for
 -- output_tokens: answer length asked for
@@ -51,6 +52,7 @@ SELECT
   r.devices,
   r.tensor,
   r.expert,
+  r.spanned_nodes,
   r.concurrency,
   r.input_tokens,
   r.output_tokens,

@@ -32,6 +32,7 @@
 -- pipeline: pipeline stages
 -- data_parallel: data-parallel replicas
 -- expert: whether experts are spread over devices
+-- spanned_nodes: nodes that one deployment is spread over
 -- power_limit_w: power limit that was asked for [W]
 -- concurrency: requests in flight; NULL in an open loop
 -- input_tokens: prompt length asked for; NULL where lengths differ
@@ -111,6 +112,7 @@ SELECT
   try_cast(f ->> '$.parallel.pipeline' AS INTEGER) AS pipeline,
   try_cast(f ->> '$.parallel.data' AS INTEGER) AS data_parallel,
   try_cast(f ->> '$.parallel.expert' AS BOOLEAN) AS expert,
+  CASE WHEN (f -> '$.parallel') IS NOT NULL THEN coalesce(try_cast(f ->> '$.parallel.nodes' AS INTEGER), 1) END AS spanned_nodes,
   try_cast(f ->> '$.power_limit_w' AS INTEGER) AS power_limit_w,
   try_cast(f ->> '$.workload.concurrency' AS INTEGER) AS concurrency,
   try_cast(f ->> '$.workload.input_tokens' AS INTEGER) AS input_tokens,

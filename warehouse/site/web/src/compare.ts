@@ -25,6 +25,7 @@ const FACTORS: [string, string][] = [
   ["pipeline", "pipeline stages"],
   ["data_parallel", "data parallel"],
   ["expert", "expert parallel"],
+  ["spanned_nodes", "nodes of one deployment"],
   ["power_limit_w", "power limit W"],
   ["task", "task"],
   ["load", "load"],
