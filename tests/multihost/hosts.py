@@ -4,6 +4,7 @@ A host is a process that does nothing but hold the namespaces; everything else i
 process is pulling the host's plug. Needs root and iproute2; ``why_not`` says what is missing.
 """
 
+import itertools
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import psutil
 
 NETWORK = "10.77.0"
 FIRST = 10
+NUMBERS = itertools.count()
 INIT = """
 set -e
 hostname "$1"
@@ -213,7 +215,7 @@ class Network:
 
     def __init__(self, hosts, environment, mounts=lambda _: [], base=None):
         self.base = Path(base or tempfile.mkdtemp(prefix="jm", dir="/tmp"))
-        self.prefix = f"jm{os.getpid()}x{len(str(self.base))}"
+        self.prefix = f"jm{os.getpid()}x{next(NUMBERS)}"
         self._remove_dead()
         self._bridge()
         self.hosts = []

@@ -36,11 +36,14 @@ SHARED = ("environments", "models")
 
 
 class Cluster:
-    """``count`` hosts: the head is the first. Each has a JOULEMARK_HOME, a Ray folder and a home of its own."""
+    """``count`` hosts: the head is the first. Each has a JOULEMARK_HOME, a Ray folder and a home of its own.
 
-    def __init__(self, count, cache, gpus=0):
+    ``boards`` are, by the number of a host, its GPUs, their label, and the variables with which they are found.
+    """
+
+    def __init__(self, count, cache, boards=None):
         base = Path(tempfile.mkdtemp(prefix="jm", dir="/tmp"))
-        self.gpus = gpus
+        self.boards = boards or {}
         self.user, self.ray, self.home = base / "user", base / "ray", base / "home"
         self.hidden = base / "hidden"
         for folder in (self.user, self.ray, self.home, self.hidden):
@@ -89,12 +92,14 @@ class Cluster:
         hosts = self.hosts if hosts is None else hosts
         for host in hosts:
             place = ["--head", "--port=6379"] if host is self.head else [f"--address={self.address}"]
-            environment = {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(self.ray / "gcs")}
+            storage = {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(self.ray / "gcs")}
+            gpus, label, boards = self.boards.get(host.number, (0, None, {}))
             self.raylets[host.name] = host.start(
                 *(program("ray"), "start", *place, f"--node-ip-address={host.address}", "--num-cpus=2"),
-                *(f"--num-gpus={self.gpus}", "--object-store-memory=100000000", "--disable-usage-stats", "--block"),
+                *(f"--num-gpus={gpus}", "--object-store-memory=100000000", "--disable-usage-stats", "--block"),
+                *((f"--labels=ray.io/accelerator-type={label}",) if label else ()),
                 *(("--include-dashboard=false", f"--temp-dir={self.ray}") if host is self.head else ()),
-                environment=environment if host is self.head else None,
+                environment={**(storage if host is self.head else {}), **boards},
             )
             self.raylets[host.name].said("--block", 90)
 

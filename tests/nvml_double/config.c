@@ -183,6 +183,7 @@ static int read_device(Device *d, char *key, char **words, int count)
     WORD("lost_s") return add(&d->lost, v[0], to, 0);
     WORD("throttled") return add(&d->throttled, to, last, (int64_t)v[0]);
     WORD("process") return add(&d->processes, n > 1 ? v[1] : 0.0, last, (int64_t)v[0]);
+    WORD("lost_file") return snprintf(d->lost_file, sizeof d->lost_file, "%s", words[0]) < 0;
     WORD("memory_file") return snprintf(d->memory_file, sizeof d->memory_file, "%s", words[0]) < 0;
     WORD("processes_file") return snprintf(d->processes_file, sizeof d->processes_file, "%s", words[0]) < 0;
     WORD("missing") {

@@ -64,6 +64,7 @@ typedef struct {
     Intervals resets, lost, throttled, processes;
     char processes_file[512];
     char memory_file[512];
+    char lost_file[512];
 } Device;
 
 /* What outlives a process, in the file named like the configuration with .state added. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "entry.h"
 
@@ -43,6 +44,13 @@ static void take_time(const Device *device)
         for (int64_t until = clock_ns() + (int64_t)(device->busy_s * 1e9); clock_ns() < until;) continue;
 }
 
+/* Whether the board is on the bus: not in its intervals, nor while its file is there. */
+static Return found(const Device *device, double t)
+{
+    int lost = interval_at(&device->lost, t) || (device->lost_file[0] && !access(device->lost_file, F_OK));
+    return lost ? GPU_IS_LOST : SUCCESS;
+}
+
 Return ready_device(const Handle *handle, Device **device, double *t_s)
 {
     Return result = ready(t_s);
@@ -51,7 +59,7 @@ Return ready_device(const Handle *handle, Device **device, double *t_s)
     if (handle < from || handle >= to || !handle->device) return INVALID_ARGUMENT;
     take_time(handle->device);
     *device = handle->device;
-    return interval_at(&handle->device->lost, *t_s) ? GPU_IS_LOST : SUCCESS;
+    return found(handle->device, *t_s);
 }
 
 Return nvmlInitWithFlags(unsigned int flags)
@@ -135,7 +143,7 @@ Return nvmlDeviceGetHandleByIndex_v2(unsigned int index, Handle **handle)
     if (result) return result;
     if (index >= (unsigned int)world.count) return INVALID_ARGUMENT;
     *handle = &handles[index][0];
-    return interval_at(&world.device[index].lost, t) ? GPU_IS_LOST : SUCCESS;
+    return found(&world.device[index], t);
 }
 
 static void uuid_of(const Handle *handle, char *uuid, size_t length)
@@ -155,7 +163,7 @@ Return nvmlDeviceGetHandleByUUID(const char *uuid, Handle **handle)
             uuid_of(&handles[i][k], own, sizeof own);
             if (strcmp(own, uuid)) continue;
             *handle = &handles[i][k];
-            return interval_at(&world.device[i].lost, t) ? GPU_IS_LOST : SUCCESS;
+            return found(&world.device[i], t);
         }
     return NOT_FOUND;
 }

@@ -91,6 +91,8 @@ class Device:
     """Pids, read at every call; for those that are only known later."""
     memory_file: Path | None = None
     """Bytes in use, read at every call, instead of those above."""
+    lost_file: Path | None = None
+    """As long as it is there, the card is off the bus."""
     missing: tuple[str, ...] = ()
 
     def lines(self, number: int) -> Iterator[str]:
