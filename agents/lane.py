@@ -153,6 +153,7 @@ class Lane:
         )
         if order.span is not None and order.span.rank > 0:
             # When it is loaded and idle is for the serving rank's node to say.
+            self.doing = AgentProgress(f"a rank of {deployment.engine.name} runs here")
             return self._host.record
         roots = (pid,) if pid is not None else ()
         tree = ProcessTree()
