@@ -72,6 +72,7 @@ def label(cell: Cell) -> str:
     """Return a short name of a cell for people."""
     d, w = cell.deployment, cell.workload
     size = f" tp{d.parallel.tensor}" if d.parallel.tensor > 1 else ""
+    size += f" over {d.parallel.nodes} nodes" if d.parallel.nodes > 1 else ""
     load = load_in_words(w) if w.open_loop else f"c{w.concurrency}"
     return f"{d.model.name} {d.quantization} {d.engine.name}{size} {lengths_in_words(w, '+')} {load}"
 

@@ -118,8 +118,8 @@ def _omissions(work: SweepWork) -> list[str]:
 
 def _group(group: Group, work: SweepWork) -> list[str]:
     suited = [n.node for n in work.nodes if suits(group.deployment, n)]
-    where = _in_words([n for n in suited if group.nodes is None or n in group.nodes])
     deployment = group.deployment
+    where = _in_words([n for n in suited if group.nodes is None or n in group.nodes], deployment.parallel.nodes)
     head = (
         f"  {deployment.model.name} {deployment.quantization} on {deployment.engine.name} "
         f"{deployment.engine.version}, {deployment.accelerator}, {where}, start {group.start + 1}"
@@ -133,11 +133,11 @@ def _on_nodes(asked: int | None) -> str:
     return "" if asked == 1 else f" on {asked or 'all'} nodes"
 
 
-def _in_words(places: list[str]) -> str:
-    if len(places) == 1:
-        return places[0]
+def _in_words(places: list[str], number: int) -> str:
+    if len(places) == number:
+        return " and ".join(places)
     more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
-    return f"one of {', '.join(places[:NAMED])}{more}"
+    return f"{'one' if number == 1 else number} of {', '.join(places[:NAMED])}{more}"
 
 
 def _estimate(work: SweepWork) -> list[str]:
