@@ -18,6 +18,9 @@ import psutil
 
 CLONE_FLAGS = ("--mount", "--ipc", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
 PRIVATE = "JOULEMARK_TEST_NAMESPACES"
+ROOT = Path(__file__).parents[2]
+TEMPORARY = Path("/tmp")  # noqa: S108 -- where such things lie on Linux
+MS_BIND = 4096
 PERSISTENT = ("torchinductor_",)
 """Caches that are meant to stay."""
 
@@ -65,7 +68,7 @@ def _shared_memory():
 
 
 def _temporary(ours):
-    places = {"/tmp", "/var/tmp", tempfile.gettempdir()}  # noqa: S108 -- where such things lie on Linux
+    places = {str(TEMPORARY), "/var/tmp", tempfile.gettempdir()}  # noqa: S108 -- where such things lie on Linux
     found = set()
     for place in places:
         for name in os.listdir(place):
@@ -88,20 +91,25 @@ def inside(argv, environment):
     )
 
 
-def _enter():
-    """Give these name spaces their own /dev/shm, a /tmp whose changes nobody else sees, and a loopback device."""
+def _enter(needed):
+    """Give these name spaces a /dev/shm and a /tmp of their own, and a loopback device.
+
+    Of the old /tmp there is what is ``needed``: what others put there meanwhile is not the engine's.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def mount(kind, place, options):
-        code = libc.mount(kind.encode(), place.encode(), kind.encode(), 0, options.encode())
+    def mount(source, place, kind=None, flags=0):
+        code = libc.mount(source.encode(), place.encode(), kind and kind.encode(), flags, None)
         if code:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), place)
 
-    mount("tmpfs", "/dev/shm", "")  # noqa: S108 -- where such things lie on Linux
-    mount("tmpfs", "/mnt", "")
-    for name in ("upper", "work"):
-        os.mkdir(f"/mnt/{name}")
-    mount("overlay", "/tmp", "lowerdir=/tmp,upperdir=/mnt/upper,workdir=/mnt/work")  # noqa: S108 -- where such things lie on Linux
+    mount("tmpfs", "/dev/shm", "tmpfs")  # noqa: S108 -- where such things lie on Linux
+    kept = {folder: os.open(folder, os.O_PATH) for folder in needed}
+    mount("tmpfs", str(TEMPORARY), "tmpfs")
+    for folder, opened in kept.items():
+        os.makedirs(folder)
+        mount(f"/proc/self/fd/{opened}", folder, flags=MS_BIND)
+        os.close(opened)
     with socket.socket() as plug:
         import fcntl
 
@@ -109,8 +117,18 @@ def _enter():
         fcntl.ioctl(plug, 0x8914, struct.pack("16sh", b"lo", up_and_running))
 
 
+def _below_temporary(paths):
+    """Return the folders in /tmp that are needed for these paths, some of which may have to be made yet."""
+    found = set()
+    for path in map(Path, paths):
+        if TEMPORARY in path.parents:
+            there = next(p for p in (path, *path.parents) if p.is_dir())
+            found |= {str(there)} - {str(TEMPORARY)}
+    return sorted(f for f in found if not any(f.startswith(f"{other}/") for other in found))
+
+
 if __name__ == "__main__":
-    _enter()
+    _enter(_below_temporary([*sys.argv[1:], sys.prefix, __file__, os.getcwd(), Path.home(), ROOT]))
     # The current folder is still the old /tmp's, where it lies there.
     os.chdir(os.getcwd())
     os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 -- a shell would stand between

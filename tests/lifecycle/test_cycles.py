@@ -19,6 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cycles import WAYS
 from inventory import Inventory, inside
 
+from joulemark.agents.environments import ensure_environment
+from joulemark.workloads.engines.catalogue import default_version, environment_set
+
 ENGINES = os.environ.get("JOULEMARK_TEST_ENGINES", "llamacpp").split(",")
 CYCLES = int(os.environ.get("JOULEMARK_TEST_CYCLES", len(WAYS)))
 
@@ -33,6 +36,8 @@ def home():
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_nothing_is_left_behind(engine, home, tmp_path):
+    # Inside there is no network to install anything from.
+    ensure_environment(environment_set(engine, default_version(engine, on_cpu=True), on_cpu=True), home, print)
     program = [sys.executable, str(Path(__file__).with_name("cycles.py")), engine, str(CYCLES)]
     done = inside([*program, str(home), str(tmp_path / "node")], dict(os.environ))
     assert done.returncode == 0, done.stderr[-3000:]
