@@ -41,7 +41,8 @@ def session(address: str | None) -> Iterator[None]:
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
-    except (OSError, RuntimeError, ValueError, RayError) as error:
+    except Exception as error:
+        # Ray raises no more than that where one of its processes does not start.
         where = f"reach the cluster at {address}" if address else "start a local Ray"
         raise ClusterError(f"cannot {where}: {str(error).strip().splitlines()[0]}") from error
     except SystemExit as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
-import tomllib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from building import copy_of_sources, make_backend, make_sdist, make_wheel, pip, run
 from house_tree import PACKAGES, ROOT, sources
 
 from joulemark.warehouse.schema.identity import device_set_id, trial_id
@@ -29,26 +29,9 @@ from joulemark.workloads.sweep import load_sweep
 
 WITHOUT_ENGINE = "joulemark.agents.engines.llamacpp_server"
 """Runs in an engine's environment, so that it cannot be imported here."""
-
-
-def run(*argv: object, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program without the paths that a development environment may set. Fails with its output."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "JOULEMARK"))}
-    done = subprocess.run(
-        [str(a) for a in argv],
-        cwd=folder,
-        env={**clean, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, f"{argv} gave {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def pip(*arguments: object, folder: Path) -> None:
-    run(sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments, folder=folder)
+PRIVATE = 0o077
+"""The umask of someone who shows nobody their files."""
+LONG_AGO = 1_000_000_000
 
 
 def source_files() -> set[str]:
@@ -65,37 +48,36 @@ def source_files() -> set[str]:
 
 @dataclass(frozen=True)
 class Built:
-    """A wheel from the tree, the sdist, and a wheel from that sdist."""
+    """A wheel and an sdist from a tree, an sdist from another tree with the same files, and a wheel from that sdist."""
 
     wheel: Path
     sdist: Path
+    other_sdist: Path
     wheel_of_sdist: Path
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Build from a copy of the tracked files: what is not tracked must not be needed."""
+    """Build twice: in different folders, one after the other, from files of other ages and modes."""
     folder = tmp_path_factory.mktemp("build")
-    tree = folder / "tree"
-    for path in sources():
-        (tree / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / path, tree / path, follow_symlinks=False)
-    pip("wheel", "--no-deps", "-w", folder / "from-tree", tree, folder=folder)
-    sdist = _sdist(tree, folder)
-    pip("wheel", "--no-deps", "-w", folder / "from-sdist", sdist, folder=folder)
-    (wheel,) = (folder / "from-tree").glob("*.whl")
-    (again,) = (folder / "from-sdist").glob("*.whl")
-    return Built(wheel, sdist, again)
+    tree, other = copy_of_sources(folder / "tree"), copy_of_sources(folder / "another" / "tree")
+    as_if_cloned_elsewhere(other)
+    backend = make_backend(tree, folder)
+    other_sdist = make_sdist(other, folder / "other-sdist", backend, umask=PRIVATE)
+    return Built(
+        wheel=make_wheel(tree, folder / "from-tree"),
+        sdist=make_sdist(tree, folder / "sdist", backend),
+        other_sdist=other_sdist,
+        wheel_of_sdist=make_wheel(other_sdist, folder / "from-sdist", umask=PRIVATE),
+    )
 
 
-def _sdist(tree: Path, folder: Path) -> Path:
-    """Make an sdist, which pip does not: ask the build backend, installed apart as build isolation would."""
-    system = tomllib.loads((tree / "pyproject.toml").read_text())["build-system"]
-    pip("install", "--no-warn-conflicts", "--target", folder / "backend", *system["requires"], folder=folder)
-    code = f"import {system['build-backend']} as backend; backend.build_sdist({str(folder)!r})"
-    run(sys.executable, "-c", code, folder=tree, PYTHONPATH=str(folder / "backend"))
-    (sdist,) = folder.glob("*.tar.gz")
-    return sdist
+def as_if_cloned_elsewhere(tree: Path) -> None:
+    """Give a tree's files another age, and the modes that git gives them under another umask."""
+    for path in tree.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & ~PRIVATE)
+            os.utime(path, (LONG_AGO, LONG_AGO))
 
 
 def test_the_wheel_holds_every_tracked_source_file(built):
@@ -119,12 +101,21 @@ def test_the_wheel_owns_no_other_name(built):
         assert any(n.endswith(".dist-info/licenses/LICENSE") for n in zipfile.ZipFile(wheel).namelist())
 
 
-def test_both_ways_give_the_same_files(built):
+def test_two_builds_give_the_same_bytes(built):
+    """By files first, so that a failure says which."""
+
     def files(wheel):
         archive = zipfile.ZipFile(wheel)
-        return {n: archive.read(n) for n in archive.namelist() if n.startswith("joulemark/")}
+        return {i.filename: (archive.read(i), i.date_time, i.external_attr) for i in archive.infolist()}
 
-    assert files(built.wheel) == files(built.wheel_of_sdist)
+    one, other = files(built.wheel), files(built.wheel_of_sdist)
+    assert [name for name in one.keys() | other.keys() if one.get(name) != other.get(name)] == []
+    assert sha256(built.wheel) == sha256(built.wheel_of_sdist)
+    assert sha256(built.sdist) == sha256(built.other_sdist)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_the_sdist_holds_files_not_links(built):

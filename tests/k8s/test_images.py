@@ -2,9 +2,10 @@
 
     JOULEMARK_TEST_IMAGES=1 pytest tests/k8s/test_images.py
 
-It needs root and Debian's debootstrap, and takes some minutes; without the variable only the Dockerfile is read.
+It needs root and Debian's debootstrap, and takes about five minutes; without the variable only the Dockerfile is read.
 """
 
+import json
 import os
 import re
 import shutil
@@ -13,10 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from joulemark.agents.machine import VARIABLE
+from joulemark.workloads.engines.catalogue import default_version
+
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "k8s" / "images"
 DOCKERFILE = (IMAGES / "Dockerfile").read_text()
 SUITE = "bookworm"
+SOME_MISSING = 1
+"""The exit code of a sweep with trials that are invalid, as on a machine that is busy."""
 FROM_OUTSIDE = (
     "/etc/resolv.conf",
     "/etc/apt/sources.list",
@@ -24,6 +30,13 @@ FROM_OUTSIDE = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/root/.npmrc",
 )
+SWEEP = """
+schema: 1
+name: image
+matrix: {model: tiny-dense, quantization: q4_0, engine: llamacpp, accelerator: cpu, concurrency: 2}
+workload: {input_tokens: 32, output_tokens: 16}
+measure: {repeats: 1, warmup: 1s, window: 2s}
+"""
 
 
 def steps():
@@ -74,6 +87,8 @@ def chroot(tmp_path):
         variables |= {
             "PATH": "/opt/joulemark/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": "/root" if user == "0:0" else "/home/joulemark",
+            "JOULEMARK_HOME": re.search(r"JOULEMARK_HOME=(\S+)", DOCKERFILE)[1],
+            VARIABLE: os.environ[VARIABLE],
         }
         variables.pop("PIP_FIND_LINKS", None)
         return subprocess.run(
@@ -81,31 +96,42 @@ def chroot(tmp_path):
         )
 
     subprocess.run(["mount", "--bind", "/proc", root / "proc"], check=True)
-    subprocess.run(["mount", "--bind", "/dev", root / "dev"], check=True)
+    subprocess.run(["mount", "--bind", "--make-private", "/dev", root / "dev"], check=True)
+    # Shared memory of its own, as a container has it: Ray keeps its objects there.
+    memory = ["-t", "tmpfs", "-o", "mode=1777,size=4g", "tmpfs"]
+    subprocess.run(["mount", *memory, root / "dev" / "shm"], check=True)
     try:
         yield run
     finally:
-        subprocess.run(["umount", root / "proc", root / "dev"], check=True)
+        subprocess.run(["umount", root / "dev" / "shm", root / "dev", root / "proc"], check=True)
 
 
 @pytest.mark.timeout(1800)
-def test_the_steps_make_an_image_that_runs_without_privileges(chroot):
+def test_the_steps_make_an_image_that_measures_without_privileges(chroot, tmp_path):
+    def user(*command, codes=(0,)):
+        done = chroot(*command, user="1000:1000")
+        assert done.returncode in codes, f"{command}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        return done.stdout
+
     arguments = {"wheel": ("/src", "/wheels"), "joulemark": ("/wheels",)}
     for step in steps():
         done = chroot("/src/install.sh", step, *arguments.get(step, ()))
         assert done.returncode == 0, f"{step}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     for command in (("wget", "--version"), ("gcc", "--version"), ("ray", "--version"), ("joulemark", "--version")):
-        done = chroot(*command, user="1000:1000")
-        assert done.returncode == 0, done.stderr
-    planned = chroot(
-        "joulemark",
-        "plan",
-        "/src/workloads/examples/quickstart.yaml",
-        "-w",
-        "/home/joulemark/records",
-        user="1000:1000",
-    )
-    assert planned.returncode == 0, planned.stderr
-    assert "16 trials" in planned.stdout
-    assets = chroot("sh", "-c", "ls /opt/joulemark/lib/python3*/site-packages/joulemark/warehouse/site/assets")
-    assert "page" in assets.stdout, "the leaderboard's page was not built into the wheel"
+        user(*command)
+    records = ("-w", "/home/joulemark/records")
+    assert "16 trials" in user("joulemark", "plan", "/src/workloads/examples/quickstart.yaml", *records)
+    assets = user("sh", "-c", "ls /opt/joulemark/lib/python3*/site-packages/joulemark/warehouse/site/assets")
+    assert "page" in assets, "the leaderboard's page was not built into the wheel"
+
+    # What the stage `engines` runs, for an engine that needs no GPU, and a sweep with it.
+    engine = f"llamacpp-{default_version('llamacpp', True)}"
+    assert re.search(r"RUN for engine in .*; do python -m joulemark.agents.environments ", DOCKERFILE)
+    made = user("python", "-m", "joulemark.agents.environments", engine)
+    (tmp_path / "root" / "src" / "sweep.yaml").write_text(SWEEP)
+    user("joulemark", "run", "/src/sweep.yaml", *records, codes=(0, SOME_MISSING))
+    query = "select outcome, engine_version, r.output_tokens from trials join trial_results as r using (trial)"
+    trials = json.loads(user("joulemark", "sql", query, "--json", *records))
+    assert {(t["outcome"], f"llamacpp-{t['engine_version']}") for t in trials} == {("done", engine)}
+    assert all(t["output_tokens"] > 0 for t in trials)
+    assert Path(made.strip()).parts[:4] == ("/", "home", "joulemark", "home"), "where nodes look for it"

@@ -1,11 +1,15 @@
 """Dashboard and alerts name nothing that is not exported, and Prometheus reads the metrics and nothing else."""
 
+import copy
+import functools
 import json
+import operator
 import os
 import re
 import sys
 from pathlib import Path
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -129,6 +133,30 @@ def test_the_component_renders(objects):
     assert objects["PrometheusRule", "joulemark"]["spec"]["groups"][0]["rules"] == rules()
     for kind, name in (("ConfigMap", "dashboard"), ("NetworkPolicy", "prometheus-to-metrics")):
         kubernetes_validate.validate(objects[kind, name], "1.35", strict=True)
+
+
+@pytest.mark.parametrize("kind", ["PodMonitor", "PrometheusRule"])
+def test_the_operator_knows_what_its_objects_say(kind, objects):
+    jsonschema.validate(objects[kind, "joulemark"], rendered.operator_schema(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "value"),
+    [
+        ("PodMonitor", ("spec", "podMetricsEndpoints", 0, "intervall"), "15s"),
+        ("PodMonitor", ("spec", "podMetricsEndpoints", 0, "interval"), "15 seconds"),
+        ("PodMonitor", ("spec", "selector"), None),
+        ("PrometheusRule", ("spec", "groups", 0, "rules", 0, "for"), "soon"),
+        ("PrometheusRule", ("spec", "groups", 0, "rules", 0, "summary"), "A node is lost."),
+        ("PrometheusRule", ("spec", "groups", 0, "rules", 0, "labels", "severity"), 1),
+    ],
+)
+def test_what_the_operator_does_not_know_is_found(kind, place, value, objects):
+    changed = copy.deepcopy(objects[kind, "joulemark"])
+    *way, last = place
+    functools.reduce(operator.getitem, way, changed)[last] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed, rendered.operator_schema(kind))
 
 
 def test_prometheus_reads_the_metrics_of_rays_pods_and_nothing_else(objects):
