@@ -10,6 +10,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from hosts import why_not
 from ray_hosts import Cluster
 
+from joulemark.agents.environments import ensure_environment
+from joulemark.workloads.engines.catalogue import default_version, environment_set
+
 
 @pytest.fixture(scope="session")
 def cache():
@@ -22,6 +25,9 @@ def cluster(cache):
     reason = why_not()
     if reason:
         pytest.skip(reason)
+    # The hosts' network has no way out to install anything by.
+    version = default_version("llamacpp", on_cpu=True)
+    ensure_environment(environment_set("llamacpp", version, on_cpu=True), cache, print)
     made = Cluster(4, cache)
     try:
         made.up()
