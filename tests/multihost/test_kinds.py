@@ -102,6 +102,13 @@ def whole(cluster, name):
     """Check the records and return the trials that are valid."""
     check_records(cluster.records_of(name))
     found = valid(cluster, name)
+    twice = cluster.sql(
+        "select t.engine, r.trial, r.boundary, r.nodes, r.start, r.repeat, r.attempt, r.started_at::varchar as began "
+        "from trial_results r join trials t using (trial) where r.valid qualify count(*) over "
+        "(partition by r.cell, r.start, r.repeat) > 1 order by all",
+        name,
+    )
+    assert twice == []
     assert [v["n"] for v in found] == [1] * WANTED
     rows = cluster.sql(
         "select distinct t.engine, r.boundary, r.fidelity from trial_results r join trials t using (trial) "

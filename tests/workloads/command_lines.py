@@ -180,7 +180,7 @@ VLLM = {
 }
 
 SGLANG = {
-    "cpu": Case("--dtype bfloat16 --device cpu --context-length 144 --attention-backend torch_native"),
+    "cpu": Case("--dtype bfloat16 --device cpu --context-length 152 --attention-backend torch_native"),
     "tensor": Case("--tp-size 4", _gpu(parallel=Parallel(tensor=4)), parsed={"tp_size": 4}),
     "pipeline": Case("--tp-size 2 --pp-size 2", _gpu(parallel=Parallel(tensor=2, pipeline=2)), parsed={"pp_size": 2}),
     "replicas": Case(
@@ -199,7 +199,7 @@ SGLANG = {
         _gpu(model=MOE, parallel=Parallel(tensor=2, data=4, expert=True), version="0.5.10"),
     ),
     "prefix caching": Case(
-        "--enable-metrics --enable-cache-report --dtype bfloat16 --context-length 144",
+        "--enable-metrics --enable-cache-report --dtype bfloat16 --context-length 152",
         _gpu(args={"prefix_caching": True}),
     ),
     "no prefix caching": Case(
@@ -264,7 +264,7 @@ SGLANG = {
     "pipeline over 2 nodes, first": Case(
         "-m sglang.launch_server --model-path /m --served-model-name model --host 127.0.0.1 --port 8000 "
         "--enable-metrics --enable-cache-report --tp-size 8 --pp-size 2 --dtype bfloat16 --nnodes 2 --node-rank 0 "
-        "--dist-init-addr 10.0.0.1:29500 --context-length 144",
+        "--dist-init-addr 10.0.0.1:29500 --context-length 152",
         _gpu(parallel=Parallel(tensor=8, pipeline=2, nodes=2)),
         _rank(0),
         {"nnodes": 2, "node_rank": 0, "dist_init_addr": "10.0.0.1:29500"},

@@ -135,7 +135,7 @@ SGLANG = "-m sglang.launch_server --model-path /m/tiny --served-model-name model
 def test_sglang_on_the_cpu():
     found = command("sglang")
     assert " ".join(found.argv) == (
-        f"{SGLANG} --enable-metrics --enable-cache-report --dtype bfloat16 --device cpu --context-length 144 "
+        f"{SGLANG} --enable-metrics --enable-cache-report --dtype bfloat16 --device cpu --context-length 152 "
         "--attention-backend torch_native --disable-overlap-schedule --max-total-tokens 16384 "
         "--cuda-graph-backend-decode disabled --cuda-graph-backend-prefill disabled --skip-server-warmup"
     )
@@ -152,7 +152,7 @@ def test_sglang_on_two_gpus():
     )
     assert " ".join(found.argv) == (
         f"{SGLANG} --enable-metrics --enable-cache-report --tp-size 2 --ep-size 2 --dtype bfloat16 "
-        "--kv-cache-dtype fp8_e4m3 --context-length 144 --mem-fraction-static 0.8 --disable-radix-cache"
+        "--kv-cache-dtype fp8_e4m3 --context-length 152 --mem-fraction-static 0.8 --disable-radix-cache"
     )
     assert found.environment == {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
 

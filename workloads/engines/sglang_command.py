@@ -11,6 +11,8 @@ from joulemark.workloads.engines.translate import sglang_options
 from joulemark.workloads.models.catalogue import needs_no_hub
 from joulemark.workloads.precision import kv_words
 
+SPARE_TOKENS = 8
+"""SGLang 0.5.23 ends an answer 2 tokens before the context is full, and takes no prompt within 6 of it."""
 CPU_TOTAL_TOKENS_AT_LEAST = 16384
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "f32": "float32"}
 ATTENTION_DP_SINCE = (0, 5, 23)
@@ -110,7 +112,7 @@ def _span(deployment: Deployment, facts: StartFacts) -> dict[str, Scalar]:
 def _defaults(deployment: Deployment, facts: StartFacts) -> dict[str, Scalar]:
     """Options that the user's arguments may replace."""
     shared: dict[str, Scalar] = {
-        "context-length": facts.context_tokens,
+        "context-length": facts.context_tokens + SPARE_TOKENS,
         "load-format": "dummy" if deployment.model.weights == "dummy" else None,
     }
     if not deployment.on_cpu:
@@ -119,7 +121,7 @@ def _defaults(deployment: Deployment, facts: StartFacts) -> dict[str, Scalar]:
         **shared,
         "attention-backend": "torch_native",
         "disable-overlap-schedule": True,
-        "max-total-tokens": max(CPU_TOTAL_TOKENS_AT_LEAST, facts.slots * facts.context_tokens),
+        "max-total-tokens": max(CPU_TOTAL_TOKENS_AT_LEAST, facts.slots * (facts.context_tokens + SPARE_TOKENS)),
         "cuda-graph-backend-decode": "disabled",
         "cuda-graph-backend-prefill": "disabled",
         "skip-server-warmup": True,
