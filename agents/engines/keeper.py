@@ -23,6 +23,8 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.05
 KILL_DEADLINE_S = 20.0
+STATE, PARENT, THREADS = 0, 1, 17
+"""Places in /proc/PID/stat, counted from behind the name."""
 
 
 def main() -> None:
@@ -111,15 +113,18 @@ def _mapped(pid: int) -> set[str]:
 
 
 def _descendants(root: int) -> list[int]:
-    """Return the living descendants of ``root``; zombies do not count."""
+    """Return the living descendants of ``root``.
+
+    A zombie is over once it has no thread beside its first: until then ports and shared memory are still held.
+    """
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError, IndexError, ValueError):
                 with open(f"/proc/{entry}/stat", "rb") as stat:
-                    state, parent = stat.read().rpartition(b")")[2].split()[:2]
-                if state != b"Z":
-                    children.setdefault(int(parent), []).append(int(entry))
+                    fields = stat.read().rpartition(b")")[2].split()
+                if fields[STATE] != b"Z" or int(fields[THREADS]) > 1:
+                    children.setdefault(int(fields[PARENT]), []).append(int(entry))
     found, queue = [], [root]
     while queue:
         below = children.get(queue.pop(), [])

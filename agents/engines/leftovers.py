@@ -73,14 +73,15 @@ class StartRecord:
     def end(self) -> list[int]:
         """End what runs of it, remove what is left of it and forget it; return the pids of what ran."""
         ended = end_marked(self.start_id)
-        # One that is just dying has lost its mark and not yet its port.
+        # One that is just dying has lost its mark, and not yet its ports and shared memory.
+        dying = {**ended, **({self.main[0]: self.main[1]} if self.main is not None else {})}
         deadline = time.monotonic() + DEADLINE_S
-        while self.main is not None and _since(self.main[0]) == self.main[1] and time.monotonic() < deadline:
+        while any(_since(pid) == since for pid, since in dying.items()) and time.monotonic() < deadline:
             time.sleep(0.01)
         remove_shared_memory(self.shared_memory)
         remove_scratch(self.scratch)
         self.path.unlink(missing_ok=True)
-        return ended
+        return sorted(ended)
 
     def _write(self) -> None:
         text = {
@@ -127,19 +128,19 @@ def marked(start_id: str) -> list[psutil.Process]:
     return found
 
 
-def end_marked(start_id: str) -> list[int]:
-    """Kill the processes that carry the mark of an engine start, and return their pids."""
-    pids = set()
+def end_marked(start_id: str) -> dict[int, float]:
+    """Kill the processes that carry the mark of an engine start; return their pids and when they began."""
+    pids: dict[int, float] = {}
     deadline = time.monotonic() + DEADLINE_S
     while (processes := marked(start_id)) and time.monotonic() < deadline:
         for process in processes:
-            pids.add(process.pid)
             try:
+                pids[process.pid] = process.create_time()
                 process.send_signal(signal.SIGKILL)
             except psutil.NoSuchProcess:
                 continue
         psutil.wait_procs(processes, timeout=1)
-    return sorted(pids)
+    return pids
 
 
 def _since(pid: int) -> float | None:

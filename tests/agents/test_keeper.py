@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from joulemark.agents.engines.keeper import _descendants as descendants
 from joulemark.agents.engines.leftovers import end_leftovers, marked
 from joulemark.agents.engines.process import EngineProcess
 from joulemark.warehouse.errors import EngineError
@@ -108,3 +109,23 @@ def test_what_a_killed_keeper_leaves_is_ended_by_its_mark(tmp_path):
     finally:
         bystander.kill()
         bystander.wait()
+
+
+HALF_DEAD = """
+import ctypes, platform, threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+print('ready', flush=True)
+ctypes.CDLL(None).syscall(60 if platform.machine() == 'x86_64' else 93, 0)
+"""
+"""Its first thread ends by itself: a zombie that still holds all that the process had."""
+
+
+def test_a_zombie_with_a_thread_left_is_not_over():
+    with subprocess.Popen([sys.executable, "-c", HALF_DEAD], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout.readline() == b"ready\n"
+            wait_for(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+            assert child.pid in descendants(os.getpid())
+        finally:
+            child.kill()
+        wait_for(lambda: child.pid not in descendants(os.getpid()))
