@@ -1,7 +1,8 @@
 """The keeper: a small process between the agent and an engine, so that an engine tree always ends as a tree.
 
 It adopts orphans of the tree (as subreaper), ends the tree when the agent asks or dies (stdin closes) or when the
-engine's main process ends, and says what happened as JSON lines on stdout. If the keeper itself is killed, the kernel
+engine's main process ends, and says what happened as JSON lines on stdout, shared memory that the tree makes
+meanwhile among it: who is killed cannot remove it, nor say what it was. If the keeper itself is killed, the kernel
 kills the engine's main process, and the next agent ends the rest by their mark (see ``leftovers``).
 
 Standard library only, and no import of ours: it must start fast and never fail for a reason of its own.
@@ -23,6 +24,10 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.05
 KILL_DEADLINE_S = 20.0
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 -- where Linux keeps it
+IN_CREATE, IN_NONBLOCK = 0x100, 0o4000
+MAPPED_AFTER_S = 0.1
+"""A new file of shared memory is mapped by its maker within this time."""
 STATE, PARENT, THREADS = 0, 1, 17
 """Places in /proc/PID/stat, counted from behind the name."""
 
@@ -50,7 +55,7 @@ def main() -> None:
             _say(what="failed", error=f"{order['argv'][0]}: {error.strerror}")
             return
     _say(what="started", pid=engine.pid)
-    asked = _wait(engine)
+    asked = _wait(engine, _news_of_shared_memory(libc))
     if asked:
         _end_politely(engine, float(order["grace_s"]))
     shared_memory = _end_tree()
@@ -64,13 +69,35 @@ def main() -> None:
     )
 
 
-def _wait(engine: subprocess.Popen[bytes]) -> bool:
-    """Return True when the agent wants the engine to end, False when the engine ended by itself."""
+def _news_of_shared_memory(libc: ctypes.CDLL) -> int | None:
+    """Return a descriptor that can be read when somebody on the machine makes shared memory; None without any."""
+    news = int(libc.inotify_init1(IN_NONBLOCK))
+    if news < 0 or libc.inotify_add_watch(news, SHARED_MEMORY.encode(), IN_CREATE) < 0:
+        return None
+    return news
+
+
+def _wait(engine: subprocess.Popen[bytes], news: int | None) -> bool:
+    """Return True when the agent wants the engine to end, False when the engine ended by itself.
+
+    Says meanwhile what shared memory the tree has, whenever there is some more on the machine.
+    """
+    known: set[str] = set()
+    look_at = None
     while engine.poll() is None:
-        readable, _, _ = select.select([0], [], [], POLL_S)
-        if readable:
+        readable, _, _ = select.select([0] if news is None else [0, news], [], [], POLL_S)
+        if 0 in readable:
             os.read(0, 1 << 16)
             return True
+        if news in readable:
+            os.read(news, 1 << 16)
+            look_at = look_at or time.monotonic() + MAPPED_AFTER_S
+        if look_at is not None and time.monotonic() >= look_at:
+            look_at = None
+            found = set().union(*map(_mapped, _descendants(os.getpid())))
+            if not found <= known:
+                known |= found
+                _say(what="shared_memory", names=sorted(known))
     return False
 
 

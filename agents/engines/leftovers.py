@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,7 @@ class StartRecord:
     shared_memory: set[str]
     main: tuple[int, float] | None = None
     """The engine's main process: pid and start time."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def new(cls, folder: Path, start_id: str, keeper_pid: int, scratch: Path) -> StartRecord:
@@ -61,14 +63,16 @@ class StartRecord:
 
     def note_main(self, pid: int) -> None:
         """Add the engine's main process."""
-        self.main = (pid, _since(pid) or 0.0)
-        self._write()
+        with self._lock:
+            self.main = (pid, _since(pid) or 0.0)
+            self._write()
 
     def note(self, shared_memory: set[str]) -> None:
         """Add names below /dev/shm."""
-        if not shared_memory <= self.shared_memory:
-            self.shared_memory |= shared_memory
-            self._write()
+        with self._lock:
+            if not shared_memory <= self.shared_memory:
+                self.shared_memory |= shared_memory
+                self._write()
 
     def end(self) -> list[int]:
         """End what runs of it, remove what is left of it and forget it; return the pids of what ran."""

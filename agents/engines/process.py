@@ -146,4 +146,6 @@ class EngineProcess:
             report = json.loads(said)
             if report["what"] == "ended":
                 self.end = report
+            elif report["what"] == "shared_memory":
+                self._record.note(set(report["names"]))
         self._over.set()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -129,3 +130,26 @@ def test_a_zombie_with_a_thread_left_is_not_over():
         finally:
             child.kill()
         wait_for(lambda: child.pid not in descendants(os.getpid()))
+
+
+LATE = """
+import sys, time
+from multiprocessing import get_context
+print('ready', flush=True)
+time.sleep(float(sys.argv[1]))
+semaphore = get_context('spawn').Semaphore()
+print(semaphore._semlock.name, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("who", ["engine", "keeper"])
+def test_shared_memory_that_is_made_late_goes_with_its_maker(tmp_path, who):
+    process = EngineProcess.start((sys.executable, "-c", LATE, "0.5"), {}, tmp_path, grace_s=1.0)
+    wait_for(lambda: len(process.log.read_text().split()) == 2)
+    made = Path("/dev/shm") / f"sem.{process.log.read_text().split()[1].lstrip('/')}"  # noqa: S108 -- where Linux keeps it
+    assert made.exists()
+    time.sleep(1)
+    os.kill(process.pid if who == "engine" else process._keeper.pid, signal.SIGKILL)
+    process.stop(grace_s=1.0)
+    assert not made.exists()
