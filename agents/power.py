@@ -54,6 +54,7 @@ class PowerTrace:
             str(spool),
             config.sample_period_s,
             config.cpu_watts,
+            cpu_engines=config.cpu_engines,
             sources=config.meters,
             window_s=config.window_s,
             simulated_gpus=config.simulated_gpus,

@@ -86,6 +86,7 @@ def run_sweep(
             endpoints=dict(work.expansion.endpoints),
             meters=tuple(m for m in work.site.meters if m.is_for(node.node)),
             window_s=min((t.cell.window.window_s for t in trials), default=None),
+            cpu_engines=any(g.deployment.on_cpu for g in work.groups),
             simulated_gpus=simulated_gpus((g.deployment for g in work.groups), node),
         )
 

@@ -43,11 +43,13 @@ FINDERS: tuple[Finder, ...] = (_gpus, _sockets)
 """Every kind of meter that is read on the node itself."""
 
 
-def discover(cpu_watts: tuple[float, float] | None = None) -> tuple[list[Meter], list[str]]:
+def discover(
+    cpu_watts: tuple[float, float] | None = None, *, cpu_engines: bool = True
+) -> tuple[list[Meter], list[str]]:
     """Return the meters, and a sentence for each that is there and cannot be read.
 
-    The CPU model stands in only where no meter reads a part of the node, such as a GPU or a socket. ``cpu_watts`` are
-    the user's own idle and full-load watts for it.
+    The CPU model stands in where no socket can be read and there are engines on the CPU, or where no meter reads
+    any part of the node. ``cpu_watts`` are the user's own idle and full-load watts for it.
     """
     meters: list[Meter] = []
     warnings: list[str] = []
@@ -56,7 +58,8 @@ def discover(cpu_watts: tuple[float, float] | None = None) -> tuple[list[Meter],
             meters += find()
         except MeterError as error:
             warnings.append(str(error))
-    if all(channel.scope in WHOLE_NODES for meter in meters for channel in meter.channels):
+    scopes = {channel.scope for meter in meters for channel in meter.channels}
+    if scopes <= WHOLE_NODES or (cpu_engines and "cpu_package" not in scopes):
         meters.append(CpuModelMeter(machine_watts(os.cpu_count() or 1, cpu_watts)))
     return meters, warnings
 

@@ -21,7 +21,7 @@ def main() -> None:
     config = msgspec.json.decode(inbox.first_line(), type=SamplerConfig)
     prefer_me()
     try:
-        meters, warnings = discover(config.cpu_watts)
+        meters, warnings = discover(config.cpu_watts, cpu_engines=config.cpu_engines)
         remote, more = discover_sources(config.sources, config.node, config.window_s)
         made_up = discover_simulated(Path(config.spool).parent, config.node, config.simulated_gpus)
         Sampler(config, [*meters, *made_up, *remote], (*warnings, *more), inbox).run()

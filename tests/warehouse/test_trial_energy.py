@@ -220,3 +220,11 @@ def test_what_engines_share_has_no_figure_and_says_why(tmp_path):
     assert reasons == {"gpu": (True, []), "node": (False, ["client_on_node", "node_shared"])}
     assert power["gpu"]["energy_j"] > 0
     assert (power["node"]["energy_j"], power["node"]["mean_w"]) == (None, None)
+
+
+def test_a_modelled_engine_process_is_no_part_of_a_trial_on_gpus(tmp_path):
+    model = Meter("cpu-model", "cpu", "cpu_process", "modelled")
+    _, power, rows, _ = one(tmp_path, gpus(GPU_1, GPU_2, model))
+    assert {r["meter"] for r in rows if r["energy_j"] is not None} == {"nvml"}
+    assert power["gpu"]["energy_j"] is not None
+    assert {name for name, p in power.items() if p["energy_j"] is not None} == {"gpu"}

@@ -51,7 +51,7 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
             }
             found = reader.read(part.node, interval.start_us, interval.end_us)
             kind = _of_a_kind(found, manifest)
-            used = [s for s in kind if not s.scope.startswith("gpu_") or s.device in part.devices]
+            used = [s for s in kind if _is_of(s, part)]
             # Idle power is measured on each node for itself, at times of its own.
             starts = _starts(manifest, name) if name == "window" else {part.node: interval.start_us}
             clock_us = clocks.uncertainty_us(part.node, starts)
@@ -70,6 +70,13 @@ def _of_a_kind(found: list[Series], manifest: TrialManifest) -> list[Series]:
     if manifest.simulated and simulated:
         return simulated
     return [s for s in found if s.fidelity != SIMULATED]
+
+
+def _is_of(series: Series, part: NodePart) -> bool:
+    """Return whether the readings can be of a part: a modelled engine process is that of an engine on the CPU."""
+    if series.scope == "cpu_process":
+        return part.devices == ("cpu",)
+    return not series.scope.startswith("gpu_") or series.device in part.devices
 
 
 def _without_figures(row: Row) -> Row:
