@@ -30,6 +30,8 @@ MAPPED_AFTER_S = 0.1
 """A new file of shared memory is mapped by its maker within this time."""
 STATE, PARENT, THREADS = 0, 1, 17
 """Places in /proc/PID/stat, counted from behind the name."""
+INODE = 4
+"""Place in a line of /proc/PID/maps."""
 
 
 def main() -> None:
@@ -132,10 +134,14 @@ def _end_tree() -> list[str]:
 
 
 def _mapped(pid: int) -> set[str]:
-    """Return the names of the files in /dev/shm that a process maps."""
+    """Return the names of the files in /dev/shm that a process maps.
+
+    By their inodes: a semaphore is mapped under another name than the one that it is given then.
+    """
     with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", errors="replace") as maps:
-        paths = [line.rstrip("\n").partition("/")[2] for line in maps]
-        return {p.removeprefix("dev/shm/") for p in paths if p.startswith("dev/shm/") and not p.endswith(" (deleted)")}
+        inodes = {int(line.split(maxsplit=5)[INODE]) for line in maps if f" {SHARED_MEMORY}/" in line}
+        if inodes:
+            return {entry.name for entry in os.scandir(SHARED_MEMORY) if entry.inode() in inodes}
     return set()
 
 

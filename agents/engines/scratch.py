@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- where Linux keeps it
+INODE = 4
+"""Place in a line of /proc/PID/maps."""
 PREFIX = "jm-"
 LONGEST_SOCKET_FOLDER = 60
 """Engines put sockets there, and the whole name of a socket may have 107 bytes."""
@@ -60,11 +62,13 @@ def remove_shared_memory(names: Iterable[str]) -> list[str]:
 
 
 def _mapped(pid: int) -> set[str]:
+    """By their inodes: a semaphore is mapped under another name than the one that it is given then."""
     try:
         lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
     except OSError:
         return set()
-    return {name for line in lines if (name := _name(line.partition("/")[1] + line.partition("/")[2]))}
+    inodes = {int(line.split(maxsplit=5)[INODE]) for line in lines if f" {SHARED_MEMORY}/" in line}
+    return {entry.name for entry in os.scandir(SHARED_MEMORY) if entry.inode() in inodes} if inodes else set()
 
 
 def _opened(pid: int) -> set[str]:

@@ -150,6 +150,9 @@ def test_shared_memory_that_is_made_late_goes_with_its_maker(tmp_path, who):
     made = Path("/dev/shm") / f"sem.{process.log.read_text().split()[1].lstrip('/')}"  # noqa: S108 -- where Linux keeps it
     assert made.exists()
     time.sleep(1)
+    for tracker in psutil.Process(process.pid).children():
+        # It would remove the semaphore of a maker that is gone.
+        tracker.kill()
     os.kill(process.pid if who == "engine" else process._keeper.pid, signal.SIGKILL)
     process.stop(grace_s=1.0)
     assert not made.exists()
