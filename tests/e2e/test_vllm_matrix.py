@@ -33,10 +33,7 @@ matrix:
 workload: {{input_tokens: 32, output_tokens: 16, seed: 1}}
 measure: {{repeats: {repeats}, warmup: 1s, window: 4s}}
 """
-RUNS = (
-    "{model: tiny-dense, quantization: gptq}",
-    "{model: tiny-dense, quantization: bf16, kv_type: fp8_e5m2, engine.speculative: {method: ngram, tokens: 3}}",
-)
+RUNS = ("{model: tiny-dense, quantization: gptq, kv_type: fp8_e5m2, engine.speculative: {method: ngram, tokens: 3}}",)
 BY_CPU = {
     "fp8": "amx_tile",
     "w4a16": "avx512f",
