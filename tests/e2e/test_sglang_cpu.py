@@ -71,7 +71,7 @@ def test_its_counters_were_scraped_and_moved(swept):
         generated = [r["generation_tokens_total"] for r in sorted(counted, key=lambda r: r["t"])]
         assert generated == sorted(generated)
         assert generated[-1] > generated[0]
-        assert max(r["running"] for r in rows) > 0
+        assert max(r["running"] for r in counted) > 0
 
 
 def test_nothing_is_left_running(swept):
