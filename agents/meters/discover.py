@@ -44,7 +44,7 @@ FINDERS: tuple[Finder, ...] = (_gpus, _sockets)
 
 
 def discover(
-    cpu_watts: tuple[float, float] | None = None, *, cpu_engines: bool = True
+    cpu_watts: tuple[float, float] | None = None, *, cpu_engines: bool = False
 ) -> tuple[list[Meter], list[str]]:
     """Return the meters, and a sentence for each that is there and cannot be read.
 

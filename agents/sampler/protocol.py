@@ -36,8 +36,6 @@ class SamplerConfig(msgspec.Struct, frozen=True):
     period_s: float
     """Interval between reads of a meter whose update period could not be found out."""
     cpu_watts: tuple[float, float] | None = None
-    cpu_engines: bool = True
-    """Whether engines on the CPU are to be measured."""
     run: str = ""
     """Name of this run of a sampler, which no other on this node has had; the names of its files hold it."""
     pids: tuple[int, ...] = ()
@@ -50,6 +48,8 @@ class SamplerConfig(msgspec.Struct, frozen=True):
     """The shortest window that these must do for."""
     simulated_gpus: dict[str, int] = {}
     """How many GPUs of each label are simulated here; their files lie beside the spool folder."""
+    cpu_engines: bool = False
+    """Whether engines on the CPU are to be measured."""
 
 
 class Order(msgspec.Struct, frozen=True):

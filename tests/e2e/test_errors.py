@@ -159,7 +159,10 @@ def test_a_damaged_model_fails_with_the_engines_own_words_and_the_others_run(jou
 
 
 def test_the_terminal_is_closed_in_mid_trial(joulemark):
+    # Tests that are run under nohup would have it ignored, as nohup's user wants it.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     driver = joulemark.start("run", joulemark.sweep(LONG))
+    signal.signal(signal.SIGHUP, before)
     wait_for(lambda: "tokens/s" in driver.log.read_text(), driver)
     os.kill(driver.pid, signal.SIGHUP)
     assert driver.wait(120) == 130, driver.log.read_text()

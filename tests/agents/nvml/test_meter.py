@@ -221,7 +221,7 @@ def test_no_driver_is_no_error_and_a_broken_one_is_said(world, monkeypatch):
 def test_discovery_finds_the_gpus_and_the_mean_beside_them(world, monkeypatch):
     monkeypatch.setattr(discover.RaplMeter, "found", staticmethod(lambda: None))
     with world(Device(CONSTANT), Device(CONSTANT, missing=("energy",))).in_this_process():
-        meters, warnings = discover.discover(cpu_engines=False)
+        meters, warnings = discover.discover()
         assert ([m.name for m in meters], warnings) == (["nvml", "nvml-average"], [])
         assert [c.device for c in meters[1].channels] == [meters[0].channels[1].device]
         meters[0].gpus.close()
@@ -230,6 +230,6 @@ def test_discovery_finds_the_gpus_and_the_mean_beside_them(world, monkeypatch):
 def test_beside_gpus_the_cpu_model_is_there_for_engines_on_the_cpu(world, monkeypatch):
     monkeypatch.setattr(discover.RaplMeter, "found", staticmethod(lambda: None))
     with world(Device(CONSTANT)).in_this_process():
-        meters, _ = discover.discover()
+        meters, _ = discover.discover(cpu_engines=True)
         assert [m.name for m in meters] == ["nvml", "cpu-model"]
         meters[0].gpus.close()
