@@ -149,7 +149,11 @@ class Lane:
         deployment, pid = order.deployment, self._host.process.pid
         self.things.watch(self.number, pid)
         self._part = NodePart(
-            self.things.config.node, self.things.clock.boot, self._held.uuids, deployment.accelerator, None, cold_idle
+            self.things.config.node,
+            self.things.clock.boot,
+            self._held.uuids,
+            deployment.accelerator,
+            cold_idle=cold_idle,
         )
         if order.span is not None and order.span.rank > 0:
             # When it is loaded and idle is for the serving rank's node to say.

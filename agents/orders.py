@@ -34,7 +34,7 @@ class AgentConfig:
     endpoints: dict[str, EndpointPlace] = field(default_factory=dict)
     meters: tuple[MeterSource, ...] = ()
     window_s: float | None = None
-    cpu_engines: bool = True
+    cpu_engines: bool = False
     """Whether some of the sweep's engines run on the CPU."""
     simulated_gpus: dict[str, int] = field(default_factory=dict)
     """How many GPUs of each label the node is to simulate."""

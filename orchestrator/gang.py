@@ -16,9 +16,8 @@ from joulemark.agents.orders import (
     RankEnd,
     StartOrder,
     StartResult,
-    TrialOrder,
-    TrialResult,
 )
+from joulemark.orchestrator.node_runner import AgentLike
 from joulemark.orchestrator.plan import Group, label
 from joulemark.warehouse.errors import NodeLost
 
@@ -27,17 +26,14 @@ TOO_FEW_S = 30.0
 """For so long there may be fewer nodes than a deployment takes, before its turn is given up."""
 
 
-class PartAgent(Protocol):
-    """The calls of an agent whose node has a part of a deployment."""
+class PartAgent(AgentLike, Protocol):
+    """The calls of an agent whose node has a part of a deployment, beside those that a runner makes."""
 
     def prepare_engine(self, order: StartOrder) -> StartResult: ...
     def free_ports(self) -> int: ...
-    def start_engine(self, order: StartOrder) -> StartResult: ...
-    def run_trial(self, order: TrialOrder) -> TrialResult: ...
     def part_of_trial(self, order: PartOrder) -> PartResult: ...
     def rank_ended(self, lane: int) -> RankEnd | None: ...
     def abandon(self, lane: int) -> None: ...
-    def stop_engine(self, lane: int) -> None: ...
 
 
 @dataclass(frozen=True)

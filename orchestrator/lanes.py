@@ -22,9 +22,8 @@ class Lanes:
         for group in groups if isolation == "gpu" else ():
             d = group.deployment
             if not d.on_cpu:
-                found[d.accelerator] = min(
-                    d.parallel.devices_per_node, found.get(d.accelerator, d.parallel.devices_per_node)
-                )
+                devices = d.parallel.devices_per_node
+                found[d.accelerator] = min(devices, found.get(d.accelerator, devices))
         return cls(found)
 
     def on(self, node: Node) -> int:

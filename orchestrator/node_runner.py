@@ -274,10 +274,9 @@ class NodeRunner:
     def _as(self, trial: Wanted, hopeless: TrialResult) -> TrialResult:
         """Return the result of a repeat that is not tried: that of the one that was, without its traces."""
         self._next_free(trial, all_devices(hopeless.part.devices, hopeless.others))
-        part, others = (replace(hopeless.part, window=None), tuple(replace(o, window=None) for o in hopeless.others))
-        return replace(
-            hopeless, part=part, others=others, traces=(), client=None, error=f"not tried again: {hopeless.error}"
-        )
+        part, *others = (replace(p, window=None) for p in (hopeless.part, *hopeless.others))
+        error = f"not tried again: {hopeless.error}"
+        return replace(hopeless, part=part, others=tuple(others), traces=(), client=None, error=error)
 
     def _lose(self, error: NodeLost, devices: tuple[str, ...]) -> None:
         """Commit that the trial that was being tried lost its node; after some times that is the end of it."""

@@ -19,7 +19,7 @@ from joulemark.warehouse.errors import EngineError
 from joulemark.warehouse.schema.trial import EngineRecord
 from joulemark.warehouse.store.layout import LOGS
 from joulemark.workloads.cell import Deployment
-from joulemark.workloads.engines.adapter import LOG, Engine, StartFacts
+from joulemark.workloads.engines.adapter import LAUNCHER, LOG, Engine, StartFacts
 
 LAUNCHERS = {
     "llamacpp": Path(__file__).with_name("llamacpp_server.py"),
@@ -80,7 +80,7 @@ class EngineHost:
         then.
         """
         command = engine.command(deployment, facts)
-        argv = tuple(a.replace("{launcher}", str(LAUNCHERS.get(engine.name, ""))) for a in command.argv)
+        argv = tuple(a.replace(LAUNCHER, str(LAUNCHERS.get(engine.name, ""))) for a in command.argv)
         environment = {**command.environment, **variables}
         secrets = Secrets.here(facts.api_key, *(v for k, v in environment.items() if is_secret(k)))
         oom_kills = kills_so_far()

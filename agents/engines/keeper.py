@@ -96,7 +96,7 @@ def _wait(engine: subprocess.Popen[bytes], news: int | None) -> bool:
             look_at = look_at or time.monotonic() + MAPPED_AFTER_S
         if look_at is not None and time.monotonic() >= look_at:
             look_at = None
-            found = set().union(*map(_mapped, _descendants(os.getpid())))
+            found = set().union(*map(mapped, _descendants(os.getpid())))
             if not found <= known:
                 known |= found
                 _say(what="shared_memory", names=sorted(known))
@@ -122,7 +122,7 @@ def _end_tree() -> list[str]:
     deadline = time.monotonic() + KILL_DEADLINE_S
     while (pids := _descendants(os.getpid())) and time.monotonic() < deadline:
         for pid in pids:
-            shared_memory |= _mapped(pid)
+            shared_memory |= mapped(pid)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -133,16 +133,21 @@ def _end_tree() -> list[str]:
     return sorted(shared_memory)
 
 
-def _mapped(pid: int) -> set[str]:
-    """Return the names of the files in /dev/shm that a process maps.
+def mapped(pid: int) -> set[str]:
+    """Return the names of the files below /dev/shm that a process maps.
 
     By their inodes: a semaphore is mapped under another name than the one that it is given then.
     """
+    inodes: set[int] = set()
     with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", errors="replace") as maps:
         inodes = {int(line.split(maxsplit=5)[INODE]) for line in maps if f" {SHARED_MEMORY}/" in line}
-        if inodes:
-            return {entry.name for entry in os.scandir(SHARED_MEMORY) if entry.inode() in inodes}
-    return set()
+    found = set()
+    for folder, _, names in os.walk(SHARED_MEMORY) if inodes else ():
+        for path in (os.path.join(folder, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                if os.lstat(path).st_ino in inodes:
+                    found.add(os.path.relpath(path, SHARED_MEMORY))
+    return found
 
 
 def _descendants(root: int) -> list[int]:

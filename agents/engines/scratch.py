@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- where Linux keeps it
-INODE = 4
-"""Place in a line of /proc/PID/maps."""
+from joulemark.agents.engines import keeper
+
+SHARED_MEMORY = Path(keeper.SHARED_MEMORY)
 PREFIX = "jm-"
 LONGEST_SOCKET_FOLDER = 60
 """Engines put sockets there, and the whole name of a socket may have 107 bytes."""
@@ -46,7 +46,7 @@ def shared_memory_of(pids: Iterable[int]) -> set[str]:
     """Return the names below /dev/shm that these processes map or hold open."""
     found: set[str] = set()
     for pid in pids:
-        found |= _mapped(pid) | _opened(pid)
+        found |= keeper.mapped(pid) | _opened(pid)
     return found
 
 
@@ -59,16 +59,6 @@ def remove_shared_memory(names: Iterable[str]) -> list[str]:
     for name in left:
         (SHARED_MEMORY / name).unlink(missing_ok=True)
     return sorted(left)
-
-
-def _mapped(pid: int) -> set[str]:
-    """By their inodes: a semaphore is mapped under another name than the one that it is given then."""
-    try:
-        lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
-    except OSError:
-        return set()
-    inodes = {int(line.split(maxsplit=5)[INODE]) for line in lines if f" {SHARED_MEMORY}/" in line}
-    return {entry.name for entry in os.scandir(SHARED_MEMORY) if entry.inode() in inodes} if inodes else set()
 
 
 def _opened(pid: int) -> set[str]:

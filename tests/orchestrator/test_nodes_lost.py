@@ -1,10 +1,15 @@
 """Nodes that are lost, come back, stay away or are held by others, with agents that answer as scripted and no Ray."""
 
+import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from quiet_agent import QuietAgent
 
 from joulemark import __version__
 from joulemark.agents.orders import AgentConfig, NodeFacts, StartResult, TrialResult
@@ -45,7 +50,7 @@ class Cluster:
         self.alive.pop(name, None)
 
 
-class Agent:
+class Agent(QuietAgent):
     """An agent of the cluster that ``Agent.cluster`` is."""
 
     cluster = None
@@ -79,24 +84,6 @@ class Agent:
         time.sleep(0.02)
         self.cluster.ran.append((self.node.node, order.trial))
         return TrialResult("done", (), NodePart(self.node.node, "boot", ("cpu",), "cpu", Interval(1, 2)), 1, 2)
-
-    def stop_engine(self, lane):
-        pass
-
-    def reaches_warehouse(self):
-        return True
-
-    def pending(self):
-        return []
-
-    def forget(self, names):
-        pass
-
-    def finish(self):
-        pass
-
-    def interrupt(self):
-        pass
 
     def leave(self):
         self.cluster.left.append(self.node.node)

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from places import cell
+from quiet_agent import QuietAgent
 
 from joulemark import __version__
 from joulemark.agents.clock_offset import Exchange
@@ -50,7 +51,7 @@ class Place:
         """By node: the class with which its preparation fails, once."""
 
 
-class Agent:
+class Agent(QuietAgent):
     """An agent of the place that ``Agent.place`` is."""
 
     place = None
@@ -124,18 +125,6 @@ class Agent:
         self.say("stop")
         self.abandoned.clear()
         self.running.clear()
-
-    def reaches_warehouse(self):
-        return True
-
-    def pending(self):
-        return []
-
-    def forget(self, names):
-        pass
-
-    def finish(self):
-        pass
 
     def interrupt(self):
         self.abandoned.set()
