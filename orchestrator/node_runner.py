@@ -97,7 +97,7 @@ class NodeRunner:
     def run(self, group: Group, devices: tuple[str, ...]) -> None:
         """Run the group's trials; the engine is down again when this returns or raises.
 
-        Raises NodeLost: ``settled`` are then those that need no other node.
+        Whatever it raises, ``settled`` are then those that need no other node.
         """
         self._todo = deque((trial, 1) for trial in group.trials)
         self._measured.clear()
@@ -110,7 +110,10 @@ class NodeRunner:
             self._lose(error, devices)
             raise
         except BaseException:
-            self._down()
+            try:
+                self._hear_verdicts()
+            finally:
+                self._down()
             raise
         self._down()
 

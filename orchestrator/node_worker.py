@@ -163,7 +163,7 @@ class NodeWorker:
         left = home.begin()
         if left:
             self._tell(f"brought home {left} files that an earlier run had left here")
-        if facts.waited:
+        if facts.waited or left:
             driver.drop_valid()
         runners = [
             NodeRunner(

@@ -99,11 +99,12 @@ class Sampler:
                 # Before the wait and not after it: then nothing older than a batch is ever in the ring alone.
                 self.recorder.flush()
                 self._flush_at_ns = now_ns + _ns(BATCH_S)
-            while (orders := self.inbox.wait(schedule.deadline_ns)) is not None and orders:
-                if not all(self._obey(order) for order in orders):
-                    return False
-            if orders is None:
+            orders = self.inbox.wait(schedule.deadline_ns)
+            if orders is None or not all(self._obey(order) for order in orders):
                 return False
+            if orders:
+                # They may have taken a while, or have had meters read.
+                continue
             self._round(schedule)
             for states in self._states:
                 if states.next_at_s <= time.monotonic():
@@ -173,6 +174,10 @@ class Sampler:
             self._watch(order.pids)
             say(Report("watching"))
         elif order.do == "rotate":
+            # A process that was kept waiting owes reads, and the trial that just ended wants one past its end.
+            for schedule in self.schedules:
+                if schedule.deadline_ns <= time.monotonic_ns():
+                    self._round(schedule)
             say(Report("rotated", segments=tuple(str(path) for path in self.recorder.rotate())))
         return order.do != "stop"
 

@@ -12,7 +12,7 @@ from joulemark.orchestrator.plan import groups
 from joulemark.orchestrator.progress import Progress
 from joulemark.orchestrator.retries import ATTEMPTS, WORTH_A_RETRY, again
 from joulemark.orchestrator.verdicts import known
-from joulemark.warehouse.errors import DiskFull, NodeLost
+from joulemark.warehouse.errors import DiskFull, MeterError, NodeLost
 from joulemark.warehouse.schema.reasons import FAILURE_CLASSES, REASONS
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
 from joulemark.workloads.cell import Cell, Deployment, EngineRef, Length, ModelRef, Parallel, WindowPolicy, Workload
@@ -216,6 +216,30 @@ def test_a_verdict_that_takes_its_time_holds_up_nothing_but_the_end():
     assert agent.calls.count("start") == 1, "it is tried again after the others, on the same engine"
     assert (progress.valid, progress.invalid) == (2, 1)
     assert runner.settled == {t.key for t in group.trials}
+
+
+def test_what_was_measured_before_an_error_is_left_to_no_other_node():
+    agent, asked = FakeAgent(), []
+
+    def commit(manifest):
+        asked.append((manifest, Future()))
+        return asked[-1][1]
+
+    def run_trial(order):
+        if asked:
+            # By then nothing was said of the first trial.
+            threading.Timer(0.05, asked[0][1].set_result, ((),)).start()
+            raise MeterError("no meter can be read any more")
+        return FakeAgent.run_trial(agent, order)
+
+    agent.run_trial = run_trial
+    (group,) = groups(cells(1, 2), 1, 1, ())
+    facts, progress = SweepFacts("sweep", 1, 1, {"m": None}), Progress("sweep", wanted=2, had=0)
+    runner = NodeRunner(agent, NODE, facts, commit, {}, progress, [].append, threading.Event())
+    with pytest.raises(MeterError):
+        runner.run(group, ())
+    assert runner.settled == {group.trials[0].key}
+    assert not agent.running
 
 
 def test_a_verdict_that_cannot_be_had_ends_the_node():

@@ -13,6 +13,7 @@ from quiet_agent import QuietAgent
 
 from joulemark import __version__
 from joulemark.agents.orders import AgentConfig, NodeFacts, StartResult, TrialResult
+from joulemark.agents.outbox import Sealed
 from joulemark.orchestrator import node_worker
 from joulemark.orchestrator.driver import Driver
 from joulemark.orchestrator.inventory import Node
@@ -41,6 +42,8 @@ class Cluster:
         """By node: errors that its next agents raise when they open."""
         self.held = {}
         """By node: how often another driver's agent is still there."""
+        self.unsent = []
+        """What an earlier run left on the nodes."""
         self.ran, self.opened, self.left = [], [], []
         self.version = __version__
         self.gate = threading.Event()
@@ -68,6 +71,12 @@ class Agent(QuietAgent):
             raise errors.pop(0)
         versions = {"joulemark": self.cluster.version}
         return NodeFacts(self.node.node, "boot", 5, "cpu", 2, 1, (), (), None, {}, versions)
+
+    def pending(self):
+        return list(self.cluster.unsent)
+
+    def upload(self, sealed):
+        self.cluster.unsent = [s for s in self.cluster.unsent if s not in sealed]
 
     def start_engine(self, order):
         return StartResult(EngineRecord("llamacpp", "1", "s", (), {}, {}, 0.1, "logs/s.log"), ("cpu",), 7, 9)
@@ -101,7 +110,7 @@ def cluster(monkeypatch):
 
 @pytest.fixture
 def drive(cluster, tmp_path):
-    def run(starts=2, only=None, patience_s=20.0, commit_errors=()):
+    def run(starts=2, only=None, patience_s=20.0, commit_errors=(), valid_now=lambda _: {}):
         errors = list(commit_errors)
         deployment = Deployment(
             ModelRef("m", "path", "/m.gguf"), "f16", "f16", EngineRef("llamacpp", "1"), "cpu", Parallel()
@@ -128,7 +137,7 @@ def drive(cluster, tmp_path):
             progress=Progress("sweep", len(CELLS) * starts, 0),
             tell=run.told.append,
             taken=lambda _: False,
-            valid_now=dict,
+            valid_now=lambda: valid_now(todo),
             schedule=Schedule.of(todo, lambda _: 0.1),
             lanes=Lanes({}),
             agent=Agent,
@@ -217,6 +226,19 @@ def test_a_node_whose_meters_fail_is_left_out_and_the_others_do_its_work(cluster
     driver = drive()
     assert [str(e) for e in driver.errors] == ["no meter can be read"]
     assert drive.all
+
+
+def test_what_an_earlier_run_left_on_a_node_may_make_its_trials_valid(cluster, drive):
+    cluster.kill("b")
+    cluster.unsent = [Sealed("power/a/boot-1.parquet", 9, "digest")]
+
+    def valid_now(todo):
+        assert cluster.unsent == [], "asked before it was home"
+        return {todo[0].trials[0].key: frozenset("a")}
+
+    drive(starts=1, valid_now=valid_now)
+    assert "a: brought home 1 files that an earlier run had left here" in drive.told
+    assert len(drive.valid) == len(CELLS) - 1
 
 
 def test_a_fault_of_ours_on_one_node_is_raised_when_the_others_are_done(cluster, drive):

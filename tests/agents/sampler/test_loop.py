@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -178,6 +179,29 @@ def test_rotate_closes_what_was_read_and_goes_on(tmp_path, said):
     assert [s.rpartition("/")[2].partition("-")[0] for s in rotated.segments] == ["power", "rounds"]
     assert all(s.endswith("-000000000000.arrows") for s in rotated.segments)
     assert len(rows(tmp_path, "power")) == len(meter.times)
+
+
+def test_reads_that_are_overdue_are_made_before_what_was_read_is_closed(tmp_path, said):
+    held, released = threading.Event(), threading.Event()
+
+    def hold(channel):
+        held.set()
+        released.wait(30)
+        return Reading(channel, 1000, 5)
+
+    quick = Meter("quick", every_s=0.02)
+    run = Run(tmp_path, quick, Meter("holds", hold, every_s=5.0))
+    assert held.wait(30)
+    time.sleep(0.05)
+    ordered_us = run.sampler.clock.now_us()
+    run.tell(line(Order("rotate")))
+    released.set()
+    wait_for(lambda: any(r.what == "rotated" for r in said))
+    run.end()
+    (rotated,) = (r for r in said if r.what == "rotated")
+    closed = [row for s in rotated.segments for row in read_segment(Path(s)).to_pylist() if "power-" in s]
+    read_us = [row["t"] for row in closed if row["meter"] == "quick"]
+    assert max(int(t.timestamp() * 1e6) for t in read_us) >= ordered_us
 
 
 def test_orders_may_come_in_pieces_and_in_heaps():
