@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from glob import escape
 
+from joulemark.agents.carrier import Carrier
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.engines.leftovers import end_leftovers
 from joulemark.agents.engines.logs import keep_logs
@@ -23,12 +24,15 @@ from joulemark.agents.node_things import NodeThings
 from joulemark.agents.orders import (
     AgentConfig,
     AgentProgress,
+    Loaded,
+    LoadOrder,
     NodeFacts,
     PartOrder,
     PartResult,
     RankEnd,
     StartOrder,
     StartResult,
+    Target,
     TrialOrder,
     TrialResult,
 )
@@ -79,6 +83,7 @@ class NodeAgent:
             config, self.home, self.folder, self.warehouse, self.clock, self.power, self.limits, self._interrupted
         )
         self._lanes: dict[int, Lane] = {}
+        self._carrier = Carrier(self._things)
         self._renewed = time.monotonic()
         self._closed = threading.Event()
         threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
@@ -100,7 +105,7 @@ class NodeAgent:
     def progress(self) -> AgentProgress:
         """Return what the agent is doing now."""
         lanes = tuple(self._lanes[n].doing for n in sorted(self._lanes))
-        first = lanes[0] if lanes else AgentProgress("idle")
+        first = lanes[0] if lanes else self._carrier.doing
         sampler = self.power.sampler
         return replace(first, watts=sampler.watts, lanes=lanes, sampler_restarts=sampler.restarts)
 
@@ -127,13 +132,25 @@ class NodeAgent:
 
     def run_trial(self, order: TrialOrder) -> TrialResult:
         """See Lane.run."""
-        about = {"cell": order.cell.cell_id, "trial": order.trial}
-        self.events.say("trial_began", **about)
-        result = self._lane(order.lane).run(order)
-        failed = result.failure_class is not None
-        ended = {"outcome": result.outcome, "failure_class": result.failure_class, "error": result.error}
-        self.events.say("trial_ended", logging.WARNING if failed else logging.INFO, **about, **ended)
-        return result
+        self.events.say("trial_began", cell=order.cell.cell_id, trial=order.trial)
+        return self._ended(self._lane(order.lane).run(order))
+
+    def begin_trial(self, order: TrialOrder) -> Target:
+        """See Lane.begin_trial."""
+        self.events.say("trial_began", cell=order.cell.cell_id, trial=order.trial)
+        return self._lane(order.lane).begin_trial(order)
+
+    def carry(self, order: LoadOrder) -> Loaded:
+        """See Carrier.carry."""
+        return self._carrier.carry(order)
+
+    def end_trial(self, lane: int, loaded: Loaded) -> TrialResult:
+        """See Lane.end_trial."""
+        return self._ended(self._lane(lane).end_trial(loaded))
+
+    def drop_trial(self, lane: int) -> None:
+        """See Lane.drop_trial."""
+        self._lane(lane).drop_trial()
 
     def rank_ended(self, lane: int) -> RankEnd | None:
         """See Lane.rank_ended."""
@@ -156,7 +173,8 @@ class NodeAgent:
         """End what runs now: an installation, an engine's start or a trial."""
         self._interrupted.set()
         for lane in list(self._lanes.values()):
-            lane.interrupt()
+            lane.end_load()
+        self._carrier.interrupt()
 
     def reaches_warehouse(self) -> bool:
         """Return whether the warehouse can be reached from this node, and is the very one that the driver means."""
@@ -186,6 +204,12 @@ class NodeAgent:
             self.finish()
         finally:
             self._lock.close()
+
+    def _ended(self, result: TrialResult) -> TrialResult:
+        failed = result.failure_class is not None
+        ended = {"outcome": result.outcome, "failure_class": result.failure_class, "error": result.error}
+        self.events.say("trial_ended", logging.WARNING if failed else logging.INFO, **ended)
+        return result
 
     def _keep_events(self) -> None:
         self.events.say("agent_finished")

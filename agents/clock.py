@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from joulemark.agents.home import joulemark_home
@@ -49,6 +49,10 @@ class NodeClock:
     def now_us(self) -> int:
         """Return the present instant in microseconds since the epoch."""
         return self.at_us(time.monotonic_ns())
+
+    def ahead(self, shift_us: int) -> NodeClock:
+        """Return a clock that shows so many microseconds more: that of another node, as seen from here."""
+        return replace(self, wall_ns=self.wall_ns + shift_us * NS_PER_US)
 
     def at_us(self, monotonic_ns: int) -> int:
         """Return the instant of a ``time.monotonic_ns()`` reading, in microseconds since the epoch."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
-from joulemark.agents.client.job import Progress
+from joulemark.agents.client.job import Done, Progress
 from joulemark.agents.cooling import IdleBand
 from joulemark.agents.cores import Cores, ours
 from joulemark.agents.devices import HeldDevices, endpoint_devices, held_devices, simulated_devices
@@ -21,17 +21,20 @@ from joulemark.agents.engines.serving import Serving
 from joulemark.agents.engines.start_time import start_timeout_s
 from joulemark.agents.environments import ensure_environment, use_environment
 from joulemark.agents.http import free_port
+from joulemark.agents.load import Load
 from joulemark.agents.meters.process_tree import ProcessTree
 from joulemark.agents.models import prepare_model
 from joulemark.agents.models.origin import origin
 from joulemark.agents.node_things import NodeThings
 from joulemark.agents.orders import (
     AgentProgress,
+    Loaded,
     PartOrder,
     PartResult,
     RankEnd,
     StartOrder,
     StartResult,
+    Target,
     TrialOrder,
     TrialResult,
 )
@@ -66,6 +69,7 @@ class Lane:
         self._abandoned = threading.Event()
         self._band = IdleBand(lambda: things.power.sampler.watts)
         self._trial: TrialRun | None = None
+        self._load: Load | None = None
         self._highest_rates: dict[str, float] = {}
 
     def prepare(self, order: StartOrder) -> StartResult:
@@ -139,7 +143,7 @@ class Lane:
     def _reach(self, order: StartOrder) -> EngineRecord:
         """Use a server that runs already: there is no idle power without it."""
         place = self.things.config.endpoints[order.deployment.engine.version]
-        host = self._host = EndpointHost.start(order.deployment, place, self._say)
+        host = self._host = EndpointHost.start(order.deployment, place, self._say, elsewhere=order.listen is not None)
         nvml = self.things.power.sampler.meters.get("nvml", {})
         self._held = endpoint_devices(place, host.process.pid, order.deployment, nvml)
         return self._ready(order, None)
@@ -169,34 +173,71 @@ class Lane:
         return self._host.record
 
     def run(self, order: TrialOrder) -> TrialResult:
-        """Run one trial on the running engine and seal its traces."""
-        assert self._host is not None
-        assert self._part is not None
-        self._cool(order)
+        """Run one trial on the running engine, with its load from here, and seal its traces."""
+        things, target = self.things, self.begin_trial(order)
         self.doing = AgentProgress("starting the load")
-        # The highest rate is found once for each engine start and workload, whatever the fractions of it.
-        asked = content_id(replace(order.cell.workload, load=None).factors)
-        self._trial = TrialRun(
+        self._load = Load(
             order,
-            self._host,
-            self.things.clock,
-            self.things.config.node,
-            self.things.power.spool,
-            self.things.warehouse,
+            target,
+            things.clock,
+            things.config.node,
+            things.power.spool,
+            things.warehouse,
             self._note,
-            self._highest_rates.get(asked),
-            cpus=self._cores.client,
+            self._cores.client,
         )
-        if self.things.interrupted.is_set() or self._abandoned.is_set():
-            self._trial.interrupt()
+        if self._is_over:
+            self.end_load()
         try:
-            result = self._trial.run(self._part, self.things.power.seal)
-            if self._trial.highest_rate_per_s is not None:
-                self._highest_rates[asked] = self._trial.highest_rate_per_s
-            return replace(result, reasons=(*result.reasons, *self._reasons))
+            return self.end_trial(self._load.run())
         finally:
-            self._trial = None
-            self.doing = AgentProgress("idle")
+            self._load = None
+            self.drop_trial()
+
+    def begin_trial(self, order: TrialOrder) -> Target:
+        """Begin a trial on the running engine and return where its load is to go."""
+        assert self._host is not None
+        self._cool(order)
+        things, facts, api = self.things, self._host.facts, self._host.engine.api
+        self._trial = TrialRun(
+            order, self._host, things.clock, things.config.node, things.power.spool, things.warehouse
+        )
+        self._trial.begin()
+        rate = self._highest_rates.get(_asked(order))
+        self.doing = AgentProgress("measuring, with the load from another node")
+        return Target(self._host.base_url, facts.served_name, api, facts.api_key, rate)
+
+    def end_trial(self, loaded: Loaded) -> TrialResult:
+        """End the trial whose load is over, and seal its traces."""
+        assert self._trial is not None
+        assert self._part is not None
+        trial, self._trial = self._trial, None
+        trial.interrupted = trial.interrupted or self._is_over
+        # The highest rate is found once for each engine start and workload, whatever the fractions of it.
+        rate = loaded.said.highest_rate_per_s if isinstance(loaded.said, Done) else None
+        if rate is not None:
+            self._highest_rates[_asked(trial.order)] = rate
+        result = trial.end(loaded, self._part, self.things.power.seal)
+        self.doing = AgentProgress("idle")
+        return replace(result, reasons=(*result.reasons, *self._reasons))
+
+    def drop_trial(self) -> None:
+        """Let go of a trial of which nothing came, if there is one."""
+        trial, self._trial = self._trial, None
+        if trial is not None:
+            trial.end_scraping()
+        self.doing = AgentProgress("idle")
+
+    def end_load(self) -> None:
+        """End the load that runs here, if one does, and have its trial say that it was ended."""
+        if self._trial is not None:
+            self._trial.interrupted = True
+        if self._load is not None:
+            self._load.interrupt()
+
+    @property
+    def _is_over(self) -> bool:
+        return self.things.interrupted.is_set() or self._abandoned.is_set()
 
     def part(self, order: PartOrder) -> PartResult:
         """Seal this node's part of a trial that another node leads."""
@@ -216,8 +257,7 @@ class Lane:
     def abandon(self) -> None:
         """End the start or the trial that runs: another node's part of its deployment is gone."""
         self._abandoned.set()
-        if self._trial is not None:
-            self._trial.interrupt()
+        self.end_load()
 
     def stop(self) -> None:
         """End the engine, if one runs, keep its log in the warehouse, put power limits back, leave the machine."""
@@ -236,11 +276,6 @@ class Lane:
         host.stop()
         self._keep_log(host.record)
         self.doing = AgentProgress("idle")
-
-    def interrupt(self) -> None:
-        """End the running trial; an installation or a start sees the event."""
-        if self._trial is not None:
-            self._trial.interrupt()
 
     @property
     def _reasons(self) -> tuple[str, ...]:
@@ -271,6 +306,7 @@ class Lane:
             threads=max(1, round(len(cores.engine) * self._share_of_node(order))),
             cpus=cores.engine,
             api_key=self._new_key() if engine_named(deployment.engine.name).api.takes_key else None,
+            host=order.listen or StartFacts.host,
             span=order.span,
         )
         # CUDA's own order of devices may differ from NVML's, which is that of the PCI bus.
@@ -300,7 +336,7 @@ class Lane:
         return len(self._held.uuids) / boards if order.shared and boards else 1.0
 
     def _new_key(self) -> str:
-        """Return a key for one start: the engine listens on loopback, and other users of the node do too."""
+        """Return a key for one start: others reach the engine too, users of the node where it listens on loopback."""
         key = token_hex(16)
         self.things.keys.append(key)
         return key
@@ -351,6 +387,10 @@ class Lane:
     def _note(self, progress: Progress) -> None:
         left = f", {progress.phase_left_s:.0f} s left" if progress.phase_left_s else ""
         self.doing = AgentProgress(f"{progress.phase}{left}", tokens_per_s=progress.tokens_per_s)
+
+
+def _asked(order: TrialOrder) -> str:
+    return content_id(replace(order.cell.workload, load=None).factors)
 
 
 def _set_of(deployment: Deployment) -> str:

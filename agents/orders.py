@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from joulemark.warehouse.schema.trial import ClientHealth, EngineRecord, Interval, NodePart, Trace
+from joulemark.agents.client.job import Broken, Done
+from joulemark.warehouse.schema.trial import ClientApart, ClientHealth, EngineRecord, Interval, NodePart, Trace
 from joulemark.workloads.cell import Cell, Deployment
-from joulemark.workloads.engines.adapter import Span
+from joulemark.workloads.engines.adapter import ApiTraits, Span
 from joulemark.workloads.engines.endpoint import EndpointPlace
 from joulemark.workloads.meters import MeterSource
 from joulemark.workloads.traffic.tables import Tables
@@ -46,7 +47,8 @@ class StartOrder:
 
     ``weight_bytes`` is about how much it has to read, None where that is not known. ``lane`` is which of the engines
     it is that the node runs at the same time; ``shared`` says that there may be others. ``span`` is the node's part
-    of a deployment over several nodes, whose rank 0 serves.
+    of a deployment over several nodes, whose rank 0 serves. ``listen`` is the node's address where the load comes from
+    another node, None for loopback.
     """
 
     deployment: Deployment
@@ -58,6 +60,7 @@ class StartOrder:
     lane: int = 0
     shared: bool = False
     span: Span | None = None
+    listen: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,35 @@ class TrialOrder:
     prompt_seed: int
     tables: Tables = field(default_factory=Tables)
     lane: int = 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server and how to talk to it. ``highest_rate_per_s`` is what it sustains of the workload, where known."""
+
+    url: str
+    model: str
+    api: ApiTraits
+    api_key: str | None = field(default=None, repr=False)
+    highest_rate_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class LoadOrder:
+    """Carry the load of a trial whose engine is on another node, with this node's clock put forward by ``shift_us``."""
+
+    trial: TrialOrder
+    target: Target
+    shift_us: int
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """How the load of a trial went, its instants on the clock of the engine's node; ``apart`` of one from elsewhere."""
+
+    said: Done | Broken
+    traces: tuple[Trace, ...]
+    apart: ClientApart | None = None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from joulemark.agents.clock_offset import Exchange, Offset, offset
+from joulemark.warehouse.build.clocks import DRIFT
 from joulemark.warehouse.schema.datasets import DATASETS
 from joulemark.warehouse.store.layout import segment_file
 from joulemark.warehouse.store.location import Warehouse
@@ -30,6 +31,8 @@ class ClockRecord:
     tell: Callable[[str], None]
     estimates: list[Offset] = field(default_factory=list)
     _written: int = 0
+    _since: int = 0
+    """The first estimate after the last jump."""
     _wrote: float = -math.inf
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -39,6 +42,8 @@ class ClockRecord:
         with self._lock:
             last = self.estimates[-1] if self.estimates else None
             self.estimates.append(new)
+            if last is not None and _apart_us(last, new) > JUMP_US:
+                self._since = len(self.estimates) - 1
         if last is None and abs(new.offset_us) > FAR_US:
             self.tell(
                 f"{self.node}: its clock is {-new.offset_us / 1e6:+.1f} s off {self.reference}'s; records are joined "
@@ -51,10 +56,15 @@ class ClockRecord:
             )
 
     @property
-    def latest(self) -> Offset | None:
-        """The newest estimate; None before there is one."""
+    def best(self) -> Offset | None:
+        """What is known best of the clock now, with how far it may have drifted since; None before anything is."""
         with self._lock:
-            return self.estimates[-1] if self.estimates else None
+            known = self.estimates[self._since :]
+        if not known:
+            return None
+        now_us = known[-1].at_us
+        drifted = (replace(e, uncertainty_us=round(e.uncertainty_us + DRIFT * (now_us - e.at_us))) for e in known)
+        return min(drifted, key=lambda e: e.uncertainty_us)
 
     def write(self, warehouse: Warehouse, every_s: float = 0.0) -> None:
         """Write the estimates that are in no file yet, not more often than that. Raises WarehouseError, DiskFull."""

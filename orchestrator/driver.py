@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.orders import AgentConfig
+from joulemark.orchestrator.carriers import Carriers
 from joulemark.orchestrator.copies import Places
 from joulemark.orchestrator.have import AttemptKey
 from joulemark.orchestrator.inventory import Node
@@ -57,6 +58,11 @@ class Driver:
     """Given the progress whenever it is written."""
     reference: str = "the driver"
     """Name of the clock that the nodes' are compared with."""
+    clients: frozenset[str] = frozenset()
+    """Nodes that carry the loads of others, and measure nothing."""
+    carriers: Carriers = field(default_factory=Carriers)
+    measured: threading.Event = field(default_factory=threading.Event)
+    """Whether no node measures any more."""
     patience_s: float = PATIENCE_S
     """How long a node may be gone, or the warehouse out of reach."""
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -90,10 +96,15 @@ class Driver:
         watcher.start()
         threads: dict[str, threading.Thread] = {}
         try:
-            while self._hire(threads) and any(t.is_alive() for t in threads.values()):
+            while any(t.is_alive() for t in self._hire(threads)):
                 # A join without a timeout would keep Ctrl-C waiting.
-                next(t for t in threads.values() if t.is_alive()).join(POLL_S)
+                next(t for n, t in threads.items() if t.is_alive() and n not in self.clients).join(POLL_S)
+            self.measured.set()
+            for thread in threads.values():
+                while thread.is_alive():
+                    thread.join(POLL_S)
         finally:
+            self.measured.set()
             self.progress.state = "ended"
             over.set()
             saver.join()
@@ -112,13 +123,14 @@ class Driver:
         """Take out what is valid by now: by another sweep that held a node, or by records that came home late."""
         self.progress.found(self.work.without(self.valid_now()))
 
-    def _hire(self, threads: dict[str, threading.Thread]) -> bool:
-        """Start a worker for every node that has none yet, as long as there is work."""
+    def _hire(self, threads: dict[str, threading.Thread]) -> list[threading.Thread]:
+        """Start a worker for every node that has none yet, as long as there is work; return those that measure."""
         for name, node in list(self.roster.items()):
-            if name not in threads and not self.stopping.is_set() and self.work.waits_for(node):
+            needed = name in self.clients or self.work.waits_for(node)
+            if name not in threads and not self.stopping.is_set() and needed:
                 self._workers[name] = NodeWorker(self, name)
                 threads[name] = start(self._workers[name])
-        return bool(threads)
+        return [t for name, t in threads.items() if name not in self.clients]
 
     def _look_around(self) -> None:
         self.roster = {n.node: n for n in self.living()}

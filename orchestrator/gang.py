@@ -10,12 +10,17 @@ from typing import Protocol
 
 from joulemark.agents.clock_offset import Offset
 from joulemark.agents.orders import (
+    Loaded,
+    LoadOrder,
     NodeFacts,
     PartOrder,
     PartResult,
     RankEnd,
     StartOrder,
     StartResult,
+    Target,
+    TrialOrder,
+    TrialResult,
 )
 from joulemark.orchestrator.node_runner import AgentLike
 from joulemark.orchestrator.plan import Group, label
@@ -27,8 +32,12 @@ TOO_FEW_S = 30.0
 
 
 class PartAgent(AgentLike, Protocol):
-    """The calls of an agent whose node has a part of a deployment, beside those that a runner makes."""
+    """The calls of an agent whose node has a part of a deployment or of a trial, beside those that a runner makes."""
 
+    def begin_trial(self, order: TrialOrder) -> Target: ...
+    def carry(self, order: LoadOrder) -> Loaded: ...
+    def end_trial(self, lane: int, loaded: Loaded) -> TrialResult: ...
+    def drop_trial(self, lane: int) -> None: ...
     def prepare_engine(self, order: StartOrder) -> StartResult: ...
     def free_ports(self) -> int: ...
     def part_of_trial(self, order: PartOrder) -> PartResult: ...

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from joulemark import __version__
 from joulemark.agents.orders import AgentProgress, NodeFacts
+from joulemark.orchestrator.apart_agent import ApartAgent
 from joulemark.orchestrator.clocks import ClockRecord
 from joulemark.orchestrator.gang import Gang, Member
 from joulemark.orchestrator.home import Home, Patience
@@ -24,6 +25,7 @@ from joulemark.orchestrator.span_agent import SpanAgent
 from joulemark.orchestrator.verdicts import Verdict
 from joulemark.warehouse.errors import ClusterError, JoulemarkError, NodeLost
 from joulemark.warehouse.schema.trial import TrialManifest
+from joulemark.workloads.cell import APART
 
 if TYPE_CHECKING:
     from joulemark.orchestrator.driver import Driver
@@ -78,7 +80,7 @@ class NodeWorker:
         while not self.driver.stopping.wait(self._wait_s if self._trouble_since is not None else 0):
             node = self.driver.roster.get(self.name)
             known = node or self._node
-            if known is None or not self.driver.work.waits_for(known):
+            if known is None or not self._is_needed(known):
                 return None
             if node is not None:
                 self._node = node
@@ -92,6 +94,11 @@ class NodeWorker:
                 )
             self._lost_line("gone; waiting for it to come back")
         return None
+
+    def _is_needed(self, node: Node) -> bool:
+        if self.name in self.driver.clients:
+            return not self.driver.measured.is_set()
+        return self.driver.work.waits_for(node)
 
     def _lost(self, error: NodeLost) -> None:
         self._trouble_since = self._trouble_since or time.monotonic()
@@ -165,10 +172,35 @@ class NodeWorker:
             self._tell(f"brought home {left} files that an earlier run had left here")
         if facts.waited or left:
             driver.drop_valid()
+        if self.name in driver.clients:
+            self._carry(here)
+        else:
+            self._measure(here)
+        agent.finish()
+        home.bring()
+        home.patience.with_(lambda: clock.write(driver.warehouse))
+        home.committed()
+
+    def _carry(self, here: Here) -> None:
+        """Carry the loads of other nodes' trials until all is measured."""
+        carriers, line = self.driver.carriers, self.driver.progress.line
+        here.agent.heard = lambda p: line(NodeLine(self.name, p.doing, None, p.tokens_per_s, p.watts))
+        self.agent = here.agent
+        carriers.offer(self._member(here, 0, ()))
+        try:
+            while not self.driver.measured.wait(POLL_S):
+                if here.agent.lost is not None:
+                    raise here.agent.lost
+        finally:
+            carriers.withdraw(self.name)
+
+    def _measure(self, here: Here) -> None:
+        """Run groups in all lanes of the node until none is left."""
+        driver, agent, node, home = self.driver, here.agent, here.node, here.home
         runners = [
             NodeRunner(
                 agent,
-                facts,
+                here.facts,
                 driver.sweep,
                 lambda manifest: self._commit(manifest, here),
                 driver.attempts,
@@ -185,10 +217,6 @@ class NodeWorker:
         agent.heard = lambda p: _show(runners, p)
         self.agent = agent
         side_by_side([partial(self._run_lane, here, runner) for runner in runners])
-        agent.finish()
-        home.bring()
-        home.patience.with_(lambda: clock.write(driver.warehouse))
-        home.committed()
 
     def _run_lane(self, here: Here, runner: NodeRunner, failed: threading.Event) -> None:
         work, stopping = self.driver.work, self.driver.stopping
@@ -208,10 +236,12 @@ class NodeWorker:
         self.driver.progress.begins(runner.name, group)
         try:
             devices = self.driver.devices(here.node, reserved(group.deployment, here.node))
-            if gang is None:
-                runner.run(group, devices.ids)
-            else:
+            if gang is not None:
                 self._lead(here, runner, gang, devices.ids)
+            elif group.trials[0].cell.window.client == APART:
+                self._run_apart(here, runner, group, devices.ids)
+            else:
+                runner.run(group, devices.ids)
         except BaseException:
             self.driver.progress.ends(runner.name, group.without(runner.settled))
             self.driver.work.give_back(here.node, group, runner.settled)
@@ -234,6 +264,16 @@ class NodeWorker:
             agent = SpanAgent(self._member(here, runner.lane, devices), others)
             with runner.with_others(agent, lambda manifest: self._commit(manifest, here, others)):
                 runner.run(gang.group, devices)
+
+    def _run_apart(self, here: Here, runner: NodeRunner, group: Group, devices: tuple[str, ...]) -> None:
+        """Run a group with its load from another node."""
+        driver = self.driver
+        runner.doing("waiting for a node that carries its load", None, None)
+        with driver.carriers.one(driver.stopping, driver.patience_s) as client:
+            if client is not None:
+                agent = ApartAgent(self._member(here, runner.lane, devices), client)
+                with runner.with_others(agent, lambda manifest: self._commit(manifest, here, (client,))):
+                    runner.run(group, devices)
 
     def _help(self, here: Here, runner: NodeRunner, gang: Gang) -> None:
         """Give the node to a group that another one leads, until that is over."""
@@ -261,7 +301,7 @@ class NodeWorker:
                 here.home.committed()
 
         return Member(
-            here.facts, here.node.address, here.agent, lane, devices, lambda: here.clock.latest, bring, committed
+            here.facts, here.node.address, here.agent, lane, devices, lambda: here.clock.best, bring, committed
         )
 
     def _commit(self, manifest: TrialManifest, here: Here, others: tuple[Member, ...] = ()) -> Verdict:

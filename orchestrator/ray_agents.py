@@ -23,12 +23,15 @@ from joulemark.agents.operations import Operations
 from joulemark.agents.orders import (
     AgentConfig,
     AgentProgress,
+    Loaded,
+    LoadOrder,
     NodeFacts,
     PartOrder,
     PartResult,
     RankEnd,
     StartOrder,
     StartResult,
+    Target,
     TrialOrder,
     TrialResult,
 )
@@ -51,6 +54,7 @@ _NODE = "node"
 ORDERS = frozenset(
     {
         *("prepare_engine", "start_engine", "run_trial", "part_of_trial", "stop_engine", "rank_ended", "abandon"),
+        *("begin_trial", "carry", "end_trial", "drop_trial"),
         *("free_ports", "reaches_warehouse", "pending", "upload", "finish"),
     }
 )
@@ -139,6 +143,25 @@ class RayAgent:
         """See NodeAgent.run_trial."""
         answer: TrialResult = self._do(_lane(order.lane), "run_trial", order)
         return answer
+
+    def begin_trial(self, order: TrialOrder) -> Target:
+        """See NodeAgent.begin_trial."""
+        answer: Target = self._do(_lane(order.lane), "begin_trial", order)
+        return answer
+
+    def carry(self, order: LoadOrder) -> Loaded:
+        """See NodeAgent.carry; beside other loads."""
+        answer: Loaded = self._do(f"load of {order.trial.trial}", "carry", order)
+        return answer
+
+    def end_trial(self, lane: int, loaded: Loaded) -> TrialResult:
+        """See NodeAgent.end_trial."""
+        answer: TrialResult = self._do(_lane(lane), "end_trial", lane, loaded)
+        return answer
+
+    def drop_trial(self, lane: int) -> None:
+        """See NodeAgent.drop_trial."""
+        self._do(_lane(lane), "drop_trial", lane)
 
     def part_of_trial(self, order: PartOrder) -> PartResult:
         """See NodeAgent.part_of_trial."""

@@ -123,6 +123,7 @@ def run_sweep(
             clock=clock,
             holder=who(work.sweep.name),
             reference=socket.gethostname(),
+            clients=work.clients,
             patience_s=patience_s,
             show=lambda now: exporter.export(of_sweep(now)),
         )

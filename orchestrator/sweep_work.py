@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from joulemark.agents.environments.sets import known_sets
 from joulemark.agents.meters.prometheus.mapping import mapping_of
+from joulemark.orchestrator.carriers import carriers_among, why_no_carrier
 from joulemark.orchestrator.copies import Copies, copies
 from joulemark.orchestrator.estimate import Estimate, Past, estimate, group_s, past, start_s
 from joulemark.orchestrator.forecast import best_order
@@ -21,6 +22,7 @@ from joulemark.orchestrator.schedule import Schedule
 from joulemark.orchestrator.share_out import share_out
 from joulemark.warehouse.errors import BadInput
 from joulemark.warehouse.store.location import Warehouse
+from joulemark.workloads.cell import APART, Cell
 from joulemark.workloads.matrix import Expansion, Place, expand
 from joulemark.workloads.site import Site, load_site
 from joulemark.workloads.sweep import load_sweep
@@ -43,6 +45,8 @@ class SweepWork:
     nodes: tuple[Node, ...]
     known: Past
     wanted: int
+    clients: frozenset[str] = frozenset()
+    """Nodes that carry loads and measure nothing; none of them is among ``nodes``."""
 
     @property
     def had(self) -> int:
@@ -96,6 +100,8 @@ def load_work(
         failures=failures(warehouse),
     )
     expansion = expand(sweep, place, force=force)
+    carriers = carriers_among(nodes, site.clients, expansion.cells)
+    nodes = [n for n in nodes if n.node not in carriers]
     there = have(warehouse, {c.cell_id for c in expansion.cells})
     measure = sweep.measure
     if measure.nodes != 1 and any(c.deployment.parallel.nodes > 1 for c in expansion.cells):
@@ -103,13 +109,18 @@ def load_work(
             f"{sweep.source}: measure.nodes asks for every cell on several nodes, and some cells span several "
             "themselves (parallel: {nodes: ...}): put those into a sweep of their own"
         )
+    if any(c.deployment.parallel.nodes > 1 and c.window.client == APART for c in expansion.cells):
+        raise BadInput(
+            f"{sweep.source}: client: apart is for deployments on one node; those that span several "
+            "(parallel: {nodes: ...}) have it beside their first"
+        )
     if measure.nodes == 1:
         left = groups(expansion.cells, measure.repeats, measure.starts, there.valid)
         several = Copies(tuple(left), (), len(expansion.cells) * measure.repeats * measure.starts)
     else:
         several = copies(expansion.cells, measure.repeats, measure.starts, there.valid, nodes, measure.nodes)
     known = past(warehouse)
-    placed, homeless = _placed(several.groups, nodes)
+    placed, homeless = _placed(several.groups, nodes, lambda cell: why_no_carrier(cell, carriers, site.clients))
     shared = share_out(
         placed,
         nodes,
@@ -118,15 +129,26 @@ def load_work(
         Lanes.of(measure.isolation, placed),
     )
     return SweepWork(
-        sweep, site, expansion, there, tuple(shared), (*homeless, *several.lacking), tuple(nodes), known, several.wanted
+        sweep,
+        site,
+        expansion,
+        there,
+        tuple(shared),
+        (*homeless, *several.lacking),
+        tuple(nodes),
+        known,
+        several.wanted,
+        carriers,
     )
 
 
-def _placed(left: Sequence[Group], nodes: Sequence[Node]) -> tuple[list[Group], list[tuple[Group, str]]]:
+def _placed(
+    left: Sequence[Group], nodes: Sequence[Node], no_carrier: Callable[[Cell], str | None]
+) -> tuple[list[Group], list[tuple[Group, str]]]:
     """Return the groups that some node can hold, and the others with the reason."""
     placed, homeless = [], []
     for group in left:
-        why = why_nowhere(group.deployment, nodes)
+        why = no_carrier(group.trials[0].cell) or why_nowhere(group.deployment, nodes)
         if why is None:
             placed.append(group)
         else:

@@ -17,8 +17,8 @@ Row = dict[str, Any]
 
 KEYS = (
     *("model", "architecture", "quantization", "kv_type", "engine", "engine_version", "accelerator"),
-    *("devices", "tensor", "pipeline", "data_parallel", "expert", "spanned_nodes", "power_limit_w", "concurrency"),
-    *("input_tokens", "output_tokens", "arrivals", "task", "load", "sweep"),
+    *("devices", "tensor", "pipeline", "data_parallel", "expert", "spanned_nodes", "client", "power_limit_w"),
+    *("concurrency", "input_tokens", "output_tokens", "arrivals", "task", "load", "sweep"),
 )
 """What a filter may name."""
 NARROWEST = ("gpu", "cpu", "gpu+cpu", "node", "facility")

@@ -28,6 +28,7 @@ FACTORS = (
     "tensor",
     "expert",
     "spanned_nodes",
+    "client",
 )
 FACTORS_AFTER = ("load",)
 TITLES = {"quantization": "precision", "engine_version": "version", "kv_type": "KV"}
@@ -96,7 +97,7 @@ def _group(rows: list[Row], width: int | None, for_tests: frozenset[str]) -> lis
     return [*(h for h in head if h), "", *lines(columns, width), *notes]
 
 
-_TRIVIAL: Row = {"devices": 0, "tensor": 1, "expert": False, "spanned_nodes": 1, "kv_type": None}
+_TRIVIAL: Row = {"devices": 0, "tensor": 1, "expert": False, "spanned_nodes": 1, "client": "beside", "kv_type": None}
 """Values not worth a mention where all rows have them."""
 
 

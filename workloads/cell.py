@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 
+BESIDE, APART = "beside", "apart"
+
+
 @dataclass(frozen=True)
 class ModelRef:
     """Which model, and where its weights come from.
@@ -94,10 +97,22 @@ class Parallel:
 
 @dataclass(frozen=True)
 class WindowPolicy:
-    """How long to warm up and to measure, in seconds."""
+    """How long to warm up and to measure, in seconds, and where the load client runs.
+
+    ``client`` is ``beside`` the engine, on its node, or ``apart`` from it, on a node that measures nothing.
+    """
 
     warmup_s: float
     window_s: float
+    client: str = BESIDE
+
+    @property
+    def factors(self) -> dict[str, Any]:
+        """What is hashed and stored. A client beside is not named: such cells were there before there was another."""
+        found = asdict(self)
+        if self.client == BESIDE:
+            del found["client"]
+        return found
 
 
 @dataclass(frozen=True)
@@ -145,7 +160,7 @@ class Cell:
 
         Keys: model, quantization, kv_type, engine, accelerator, parallel, power_limit_w, workload, window.
         """
-        return {**self.deployment.factors, "workload": self.workload.factors, "window": asdict(self.window)}
+        return {**self.deployment.factors, "workload": self.workload.factors, "window": self.window.factors}
 
     @cached_property
     def cell_id(self) -> str:

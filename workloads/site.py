@@ -31,6 +31,7 @@ KEYS = (
     "utilisation",
     "cpu_watts",
     "meters",
+    "clients",
 )
 DEFAULTS_AS_OF = dt.date(2026, 11, 1)
 
@@ -57,7 +58,8 @@ class Site:
     """One place. Prices are in ``currency``; budgets in watts for the whole site, None where there is none.
 
     ``gpu_hour`` is by accelerator as Ray labels it. ``pue`` is facility energy over IT energy. ``utilisation`` is the
-    share of time, 0 to 1, that the site's accelerators work. ``are_defaults`` says that no file was given; ``text``
+    share of time, 0 to 1, that the site's accelerators work. ``clients`` are nodes that carry the load of sweeps whose
+    client runs apart, and measure nothing in these. ``are_defaults`` says that no file was given; ``text``
     is the file otherwise.
     """
 
@@ -74,6 +76,7 @@ class Site:
     utilisation: float = 1.0
     cpu_watts: CpuWatts | None = None
     meters: tuple[MeterSource, ...] = ()
+    clients: frozenset[str] = frozenset()
     are_defaults: bool = False
     text: str = field(default="", repr=False)
 
@@ -158,6 +161,7 @@ def parse_site(text: str, name: str) -> Site:
         utilisation=_utilisation(fields["utilisation"]) if "utilisation" in fields else base.utilisation,
         cpu_watts=_cpu_watts(fields["cpu_watts"]) if "cpu_watts" in fields else None,
         meters=parse_meters(fields["meters"]) if "meters" in fields else (),
+        clients=_names(fields["clients"]) if "clients" in fields else frozenset(),
         text=text,
     )
 
@@ -190,6 +194,10 @@ def _cpu_watts(item: Item) -> CpuWatts:
     if watts.full <= watts.idle:
         raise item.error(f"cpu_watts: full ({watts.full:g}) must be more than idle ({watts.idle:g})")
     return watts
+
+
+def _names(item: Item) -> frozenset[str]:
+    return frozenset(name.text("name of a node") for name in item.elements())
 
 
 def _utilisation(item: Item) -> float:

@@ -43,14 +43,14 @@ class Cli:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def __call__(self, *arguments, code=0):
+    def __call__(self, *arguments, code=0, seconds=SECONDS):
         done = subprocess.run(
             self._argv(arguments),
             env=self.environment,
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=seconds,
             check=False,
         )
         assert done.returncode == code, f"{arguments} gave {done.returncode}:\n{done.stdout}\n{done.stderr}"
@@ -75,7 +75,7 @@ class Cli:
 
         return json.loads(self("sql", query, "--json").stdout)
 
-    def complete(self, sweep, runs=3):
+    def complete(self, sweep, runs=3, seconds=SECONDS):
         """Run a sweep until all its trials are valid, as a user on a busy machine would: the same command again."""
         for _ in range(runs):
             done = subprocess.run(
@@ -84,7 +84,7 @@ class Cli:
                 cwd=self.folder,
                 capture_output=True,
                 text=True,
-                timeout=SECONDS,
+                timeout=seconds,
                 check=False,
             )
             assert done.returncode in (0, 1), done.stderr

@@ -24,7 +24,7 @@ matrix: {model: tiny-dense, quantization: q4_0, engine: llamacpp, concurrency: 1
 workload: {input_tokens: 32, output_tokens: 16, seed: 1}
 measure: {repeats: 2, warmup: 0.5s, window: 2s}
 """
-LONG = SWEEP.replace("window: 2s", "window: 12s")
+LONG = SWEEP.replace("warmup: 0.5s", "warmup: 60s")
 POWERCAP = """
 mount -t tmpfs tmpfs /sys/class || exit 77
 mkdir -p /sys/class/powercap/intel-rapl:0

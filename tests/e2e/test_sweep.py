@@ -186,7 +186,7 @@ def test_ctrl_c_once_finishes_the_running_trial(joulemark):
 
 
 def test_ctrl_c_twice_stops_now_and_leaves_nothing_running(joulemark):
-    sweep = joulemark.sweep(SWEEP.replace("window: 2s", "window: 300s"))
+    sweep = joulemark.sweep(SWEEP.replace("warmup: 0.5s", "warmup: 300s"))
     driver = joulemark.start("run", sweep)
     wait_for(lambda: "tokens/s" in driver.log.read_text())
     os.killpg(driver.pid, signal.SIGINT)

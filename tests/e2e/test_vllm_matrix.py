@@ -92,7 +92,8 @@ def test_what_it_runs_is_measured(joulemark):
     sweep = EXAMPLE if ALL else joulemark.sweep(sweep_of(RUNS, repeats=1))
     cells = re.findall(r"model: ([\w-]+), quantization: ([\w-]+)", sweep.read_text())
     some_fail = any(lacking(*cell) for cell in cells)
-    joulemark("run", sweep, code=1) if some_fail else joulemark.complete(sweep, runs=3)
+    seconds = 3600 if ALL else 900
+    joulemark("run", sweep, code=1, seconds=seconds) if some_fail else joulemark.complete(sweep, seconds=seconds)
     rows = joulemark.sql("select model, quantization, outcome, failure_class, error from trials")
     failed = [row for row in rows if row["outcome"] == "failed" and not excused(row)]
     assert failed == []

@@ -35,13 +35,13 @@ WANTED = 6
 AHEAD_S = 3.0
 
 
-def complete(cluster, name, *, runs=3, **options):
+def complete(cluster, name, *, runs=3, more=(), **options):
     """Run a sweep until all its trials are valid, as a user on a busy machine would: the same command again."""
     said = []
     for _ in range(runs):
         sweep = cluster.network.base / f"{name}.yaml"
         options = {"records": cluster.records_of(name), **options}
-        run = cluster.joulemark("run", sweep, "--cluster", cluster.address, **options)
+        run = cluster.joulemark("run", sweep, "--cluster", cluster.address, *more, **options)
         code = run.wait(400)
         said.append(run.text())
         assert code in (0, 1), said[-1]

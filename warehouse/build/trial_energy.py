@@ -55,6 +55,8 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
             # Idle power is measured on each node for itself, at times of its own.
             starts = _starts(manifest, name) if name == "window" else {part.node: interval.start_us}
             clock_us = clocks.uncertainty_us(part.node, starts)
+            if name == "window" and manifest.client is not None and manifest.client.apart is not None:
+                clock_us = _together(clock_us, manifest.client.apart.clock_us)
             for series in used:
                 update_us = updates.energy_us(part.node, series.meter, series.scope, interval.start_us)
                 own = series_rows(series, interval, clock_us, update_us, check=name == "window")
@@ -62,6 +64,11 @@ def trial_energy_rows(manifest: TrialManifest, reader: PowerReader, clocks: Cloc
                 rows += [head | (_without_figures(row) if shared else row) for row in own]
             rows += [head | row for row in _missing_rows(part, used, simulated=manifest.simulated)]
     return rows
+
+
+def _together(one_us: float | None, other_us: float | None) -> float | None:
+    """Return the larger of two uncertainties; None where one is not known."""
+    return None if one_us is None or other_us is None else max(one_us, other_us)
 
 
 def _of_a_kind(found: list[Series], manifest: TrialManifest) -> list[Series]:

@@ -39,6 +39,7 @@ _CLIENT = pa.struct(
         ("rate_achieved_per_s", pa.float64()),
         ("backlog_max", pa.int64()),
         ("highest_rate_per_s", pa.float64()),
+        ("apart", pa.struct([("node", pa.string()), ("shift_us", pa.int64()), ("clock_us", pa.int64())])),
     ]
 )
 _JSON = ("factors", "model", "engine", "versions", "traces")

@@ -57,6 +57,19 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class ClientApart:
+    """Where a load client ran that was on no node of the trial's engine.
+
+    Its instants are on the clock of the engine's node: its own plus ``shift_us``. ``clock_us`` is how far that was off
+    at most, from the begin to the end of the load; None where the two were never compared.
+    """
+
+    node: str
+    shift_us: int
+    clock_us: int | None
+
+
+@dataclass(frozen=True)
 class ClientHealth:
     """How the load client fared during the window.
 
@@ -65,7 +78,8 @@ class ClientHealth:
     were sent in it, ``late_p99_us`` how late they were sent, ``backlog_max`` how many were due and not sent at one
     time, ``outstanding_growth`` by how many those that were due and not answered grew. ``highest_rate_per_s`` is what
     the deployment sustains of the workload (conversations/s), where the load is a fraction of that. ``resent`` counts
-    requests that were sent twice because the server had closed a kept connection.
+    requests that were sent twice because the server had closed a kept connection. ``apart`` is None for a client on the
+    engine's node.
     """
 
     in_flight_fraction: float | None
@@ -83,6 +97,7 @@ class ClientHealth:
     in_flight_max: int = 0
     outstanding_growth: float | None = None
     highest_rate_per_s: float | None = None
+    apart: ClientApart | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ FIRST = (
 FACTORS = (
     *("model", "architecture", "total_params", "active_params", "quantization", "kv_type", "engine", "engine_version"),
     *("engine_args", "accelerator", "devices", "tensor", "pipeline", "data_parallel", "expert", "spanned_nodes"),
-    *("power_limit_w", "concurrency", "input_lengths", "output_lengths", "arrivals", "rate_per_s", "load_fraction"),
+    *("client", "power_limit_w", "concurrency", "input_lengths", "output_lengths", "arrivals", "rate_per_s", "load_fraction"),
     *("task", "load", "sweep"),
 )
 FIGURES = (

@@ -22,6 +22,7 @@
 -- data_parallel: data-parallel replicas
 -- expert: whether experts are spread over devices
 -- spanned_nodes: nodes that one deployment is spread over
+-- client: where the load client ran: `beside` the engine on its node, or `apart` from it
 -- power_limit_w: power limit that was asked for [W]
 -- concurrency: requests in flight; NULL in an open loop
 -- input_tokens: prompt length asked for; NULL where lengths differ
@@ -117,6 +118,7 @@ SELECT
   f.latest.data_parallel AS data_parallel,
   f.latest.expert AS expert,
   f.latest.spanned_nodes AS spanned_nodes,
+  f.latest.client AS client,
   f.latest.power_limit_w AS power_limit_w,
   f.latest.concurrency AS concurrency,
   f.latest.input_tokens AS input_tokens,

@@ -13,6 +13,7 @@
 -- tensor: tensor-parallel degree
 -- expert: whether experts are spread over devices
 -- spanned_nodes: nodes that one deployment is spread over
+-- client: where the load client ran: `beside` the engine on its node, or `apart` from it
 -- concurrency: requests in flight
 -- input_tokens: prompt length asked for
 -- output_tokens: answer length asked for
@@ -53,6 +54,7 @@ SELECT
   r.tensor,
   r.expert,
   r.spanned_nodes,
+  r.client,
   r.concurrency,
   r.input_tokens,
   r.output_tokens,

@@ -13,7 +13,7 @@
 -- requests_truncated: requests that ended in the window with fewer tokens than the fixed length that was asked for
 -- requests_failed: requests that failed, broke or timed out in the window
 -- token_mismatches: completed requests whose timed and untimed tokens do not add up to the engine's own count
--- on_other_clock: requests of a client on a node that has no window of its own in the trial
+-- on_other_clock: requests of a client on a node that has no window of its own in the trial, nor kept the first node's clock
 -- output_tokens_per_s: output tokens in the window / its length [tokens/s]
 -- requests_per_s: requests that ended well in the window / its length [1/s]
 -- ttft_p50_ms: time from sending to the first token, median [ms]
@@ -40,7 +40,7 @@ WITH windowed AS (
     r.*,
     coalesce(n.window_start_at, t.window_start_at) AS w0,
     coalesce(n.window_end_at, t.window_end_at) AS w1,
-    n.node IS NULL AS on_other_clock,
+    n.node IS NULL AND r.node IS DISTINCT FROM t.client_node AS on_other_clock,
     CASE WHEN r.chunk_tokens IS NULL THEN len(r.chunk_dt_us) ELSE coalesce(list_sum(r.chunk_tokens), 0) END AS timed_tokens
   FROM requests AS r
   JOIN trials AS t ON t.trial = r.trial

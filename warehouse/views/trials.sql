@@ -64,6 +64,9 @@
 -- client_lag_p99_ms: event-loop lag of the load client, 99th percentile [ms]
 -- client_cpu_fraction: CPU use of the load client, as a share of one core; of its busiest process where there are several
 -- client_processes: processes of the load client
+-- client: where the load client was to run: `beside` the engine on its node, or `apart` from it
+-- client_node: node of a load client that ran apart; NULL where it ran on the engine's
+-- client_clock_ms: how far that node's clock may be off against the engine's [ms]
 -- rate_achieved_per_s: requests sent in the window / its length [1/s]
 -- highest_rate_per_s: highest sustained throughput that was found, of which the load is a fraction [1/s]
 -- backlog_max: most requests that were due and not sent
@@ -161,6 +164,9 @@ SELECT
   client.lag_p99_us / 1e3 AS client_lag_p99_ms,
   client.cpu_fraction AS client_cpu_fraction,
   client.processes AS client_processes,
+  CASE WHEN (f -> '$.window') IS NOT NULL THEN coalesce(f ->> '$.window.client', 'beside') END AS client,
+  client.apart.node AS client_node,
+  client.apart.clock_us / 1e3 AS client_clock_ms,
   client.rate_achieved_per_s AS rate_achieved_per_s,
   client.highest_rate_per_s AS highest_rate_per_s,
   client.backlog_max AS backlog_max,

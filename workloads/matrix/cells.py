@@ -116,7 +116,8 @@ class CellMaker:
             parallel=point.get("parallel", Parallel()),
             power_limit_w=point.get("power_limit_w"),
         )
-        window = WindowPolicy(self.sweep.measure.warmup_s, self.sweep.measure.window_s)
+        measure = self.sweep.measure
+        window = WindowPolicy(measure.warmup_s, measure.window_s, measure.client)
         asked = self._asked(point)
         cell = Cell(deployment, make_workload(asked, window, self.files), window)
         if on_cpu and not own_environment and not has_cpu_build(engine.name):

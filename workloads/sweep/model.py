@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from joulemark.workloads.cell import Scalar
+from joulemark.workloads.cell import BESIDE, Scalar
 from joulemark.workloads.engines.endpoint import EndpointPlace
 from joulemark.workloads.sweep.workload_model import WorkloadAsk
 
@@ -110,7 +110,8 @@ class Measure:
 
     ``phases`` is ``together`` or ``isolate``: then each cell has companions of prompts alone and of long answers.
     ``nodes`` is on how many nodes each cell is measured, None for all that can; ``isolation`` is ``node`` (one engine
-    on a node at a time) or ``gpu`` (several, each on GPUs of its own).
+    on a node at a time) or ``gpu`` (several, each on GPUs of its own); ``client`` is where the load client runs:
+    ``beside`` the engine, or ``apart`` on a node that measures nothing.
     """
 
     repeats: int = 3
@@ -121,6 +122,7 @@ class Measure:
     isolation: str = "node"
     nodes: int | None = 1
     phases: str = "together"
+    client: str = BESIDE
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from joulemark.workloads.cell import APART, BESIDE
 from joulemark.workloads.document import Item, check_schema, parse_document, read_text_file
 from joulemark.workloads.sweep.axes import read_axes, read_exclusions, read_inclusions
 from joulemark.workloads.sweep.engine_fields import engine_settings
@@ -17,6 +18,7 @@ from joulemark.workloads.sweep.workload_model import WorkloadAsk
 KEYS = ("schema", "name", "matrix", "exclude", "include", "workload", "measure", "slo", "engines")
 PHASES = ("together", "isolate")
 ISOLATIONS = ("node", "gpu")
+CLIENTS = (BESIDE, APART)
 ALL_NODES = "all"
 SLO_KEYS = tuple(
     f"{what}_{part}" for what in ("ttft", "tpot", "itl", "e2e") for part in ("mean", "p50", "p90", "p95", "p99")
@@ -87,7 +89,7 @@ def _check_workload(workload: WorkloadAsk, axes: tuple[Axis, ...], top: Item) ->
 
 
 def _measure(item: Item) -> Measure:
-    known = ("repeats", "starts", "order", "warmup", "window", "isolation", "nodes", "phases")
+    known = ("repeats", "starts", "order", "warmup", "window", "isolation", "nodes", "phases", "client")
     fields = item.fields(known, "measure")
     defaults = Measure()
     window_s = fields["window"].duration_s("window") if "window" in fields else defaults.window_s
@@ -101,6 +103,7 @@ def _measure(item: Item) -> Measure:
         window_s=window_s,
         isolation=fields["isolation"].one_of(ISOLATIONS, "isolation") if "isolation" in fields else defaults.isolation,
         nodes=_nodes(fields["nodes"]) if "nodes" in fields else defaults.nodes,
+        client=fields["client"].one_of(CLIENTS, "place of the load client") if "client" in fields else defaults.client,
         phases=fields["phases"].one_of(PHASES, "way to measure phases") if "phases" in fields else defaults.phases,
     )
 

@@ -26,6 +26,7 @@ const FACTORS: [string, string][] = [
   ["data_parallel", "data parallel"],
   ["expert", "expert parallel"],
   ["spanned_nodes", "nodes of one deployment"],
+  ["client", "load client"],
   ["power_limit_w", "power limit W"],
   ["task", "task"],
   ["load", "load"],
