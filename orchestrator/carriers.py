@@ -55,8 +55,9 @@ class Carriers:
         give_up = time.monotonic() + patience_s
         with self._changed:
             while not stopping.is_set():
-                if self._there:
-                    node = min(self._there, key=lambda n: (self._loads[n], n))
+                there = [node for node, member in self._there.items() if member.agent.lost is None]
+                if there:
+                    node = min(there, key=lambda n: (self._loads[n], n))
                     self._loads[node] += 1
                     return self._there[node]
                 if time.monotonic() > give_up:

@@ -1,8 +1,7 @@
 """What the agent asks of a load client, and what is said between its parts: JSON lines over stdin and stdout.
 
-All instants are microseconds since the epoch on the job's ``clock``, that of the node that the client runs on. A client
-on another node than the engine gets its own node's clock, and ``node`` names it; how the two clocks differ is in the
-dataset ``clocks``.
+All instants are microseconds since the epoch on the job's ``clock``, that of the engine's node. ``node`` is the one
+that the client runs on; where that is another one, the clock is its own, put forward.
 """
 
 from __future__ import annotations

@@ -36,6 +36,18 @@ def test_the_quickest_exchange_counts():
     assert (found.offset_us, found.uncertainty_us, found.at_us) == (0, 51, 200_050)
 
 
+def test_the_best_estimate_wins_until_it_may_have_drifted_or_the_clock_has_jumped(record):
+    assert record.best is None
+    record.add([Exchange(0, 50, 100)])
+    record.add([Exchange(10 * S, 10 * S + 3_000, 10 * S + 6_000)])
+    assert record.best.at_us == 50
+    assert record.best.uncertainty_us == pytest.approx(51 + 5e-5 * 10 * S, abs=2)
+    record.add([Exchange(900 * S, 900 * S + 3_000, 900 * S + 6_000)])
+    assert record.best.at_us == 900 * S + 3_000
+    record.add([Exchange(901 * S, 899 * S, 901 * S + 40_000)])
+    assert record.best.at_us == 899 * S, "what was known before a jump is nothing any more"
+
+
 @pytest.fixture
 def record():
     told = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,7 +24,7 @@ def gpus(*more):
     return Spec(devices=("GPU-1", "GPU-2"), accelerator="H100", meters=(*BOARDS, *more))
 
 
-def results(tmp_path, spec, *, gpus_of_node=None, client=None):
+def results(tmp_path, spec, *, gpus_of_node=None, client=None, apart=None):
     warehouse = Warehouse.at(tmp_path)
     truth = add_trial(warehouse, spec, 0)
     if gpus_of_node is not None:
@@ -43,6 +45,12 @@ def results(tmp_path, spec, *, gpus_of_node=None, client=None):
         path = warehouse.path(f"requests/{truth.trial}.parquet")
         rows = [r | {"node": client} for r in pq.read_table(path).to_pylist()]
         pq.write_table(pa.Table.from_pylist(rows, schema=DATASETS["requests"].arrow), path)
+    if apart is not None:
+        path = tmp_path / "trials" / f"{truth.trial}.json"
+        manifest = json.loads(path.read_text())
+        health = {"lag_p99_us": 0, "cpu_fraction": 0.1, "completed": 1, "failed": 0}
+        manifest["client"] = {"in_flight_fraction": 1.0, "median_request_us": None, **health, "apart": apart}
+        path.write_text(json.dumps(manifest))
     with open_warehouse(warehouse) as connection:
         rows = {r["boundary"]: r for r in connection.sql("from trial_results").to_pylist()}
         power = {r["boundary"]: r for r in connection.sql("from trial_power").to_pylist()}
@@ -80,6 +88,22 @@ def test_the_clients_energy_is_in_every_number_that_holds_the_sockets_of_its_nod
     }
     _, rows, _ = results(tmp_path / "there", gpus(BMC, SOCKET), gpus_of_node=2, client="elsewhere")
     assert not any("client_on_node" in r["reasons"] for r in rows.values())
+
+
+def test_a_client_apart_that_kept_the_engines_clock_makes_the_whole_node_valid(tmp_path):
+    apart = {"node": "elsewhere", "shift_us": 3_000_000, "clock_us": 2_000}
+    _, beside, _ = results(tmp_path / "beside", gpus(BMC), gpus_of_node=2)
+    truth, rows, _ = results(tmp_path / "apart", gpus(BMC), gpus_of_node=2, client="elsewhere", apart=apart)
+    assert {b: r["reasons"] for b, r in rows.items()} == {"gpu": [], "node": []}
+    assert all(r["valid"] for r in rows.values())
+    assert rows["gpu"]["output_tokens"] == beside["gpu"]["output_tokens"] == truth.output_tokens
+
+
+@pytest.mark.parametrize("clock_us", [None, 30_000])
+def test_a_client_whose_clock_is_not_known_well_enough_counts_for_nothing(tmp_path, clock_us):
+    apart = {"node": "elsewhere", "shift_us": 0, "clock_us": clock_us}
+    _, rows, _ = results(tmp_path, gpus(BMC), gpus_of_node=2, client="elsewhere", apart=apart)
+    assert {b: r["reasons"] for b, r in rows.items()} == {"gpu": ["clock_uncertain"], "node": ["clock_uncertain"]}
 
 
 def test_a_meter_that_was_down_does_not_take_the_place_of_one_that_was_not(tmp_path):

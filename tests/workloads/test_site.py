@@ -26,6 +26,7 @@ power_budget_w: 40000
 cooling_budget_w: 36000
 utilisation: 0.6
 cpu_watts: {idle: 60, full: 280}
+clients: [cpu-1, cpu-2]
 """
 
 
@@ -48,6 +49,7 @@ def test_a_full_file(tmp_path):
     assert (site.electricity_per_kwh, site.electricity_as_of) == (0.18, dt.date(2026, 9, 1))
     assert (site.pue, site.power_budget_w, site.cooling_budget_w, site.utilisation) == (1.2, 40000, 36000, 0.6)
     assert site.cpu_watts == CpuWatts(60, 280)
+    assert site.clients == {"cpu-1", "cpu-2"}
     assert site.text == FULL
 
 

@@ -165,6 +165,10 @@ def test_environment_paths_start_at_the_file(tmp_path):
         ("matrix: {model: x/y}\nmeasure: {warmup: soon}", "warmup: 'soon' is not a duration"),
         ("matrix: {model: x/y}\nmeasure: {window: 0s}", "window must be longer than nothing"),
         ("matrix: {model: x/y}\nmeasure: {order: random}", "order 'random' is not there yet; only 'interleave' is"),
+        (
+            "matrix: {model: x/y}\nmeasure: {client: there}",
+            "'there' is no place of the load client: known: beside, apart",
+        ),
         ("matrix: {model: x/y}\nmeasure: {isolation: rack}", "'rack' is no isolation: known: node, gpu"),
         ("matrix: {model: x/y}\nmeasure: {nodes: 0}", "nodes ('all', or how many) must be at least 1, found 0"),
         ("matrix: {model: x/y}\nmeasure: {nodes: some}", "expected nodes ('all', or how many), a whole number"),

@@ -89,7 +89,7 @@ REQUESTS = Dataset(
     version=2,
     columns=(
         Column("trial", WORD, "trial the request belongs to"),
-        Column("node", WORD, "node of the load client; all instants are on its clock"),
+        Column("node", WORD, "node of the load client; all instants are on the clock of the engine's (first) node"),
         Column("request", pa.int32(), "number of the request in the trial, from 0"),
         Column("scheduled_at", INSTANT, "when the traffic wanted it sent"),
         Column("sent_at", INSTANT, "when it was handed to the socket"),

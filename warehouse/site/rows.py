@@ -26,8 +26,8 @@ FIRST = (
 FACTORS = (
     *("model", "architecture", "total_params", "active_params", "quantization", "kv_type", "engine", "engine_version"),
     *("engine_args", "accelerator", "devices", "tensor", "pipeline", "data_parallel", "expert", "spanned_nodes"),
-    *("client", "power_limit_w", "concurrency", "input_lengths", "output_lengths", "arrivals", "rate_per_s", "load_fraction"),
-    *("task", "load", "sweep"),
+    *("client", "power_limit_w", "concurrency", "input_lengths", "output_lengths", "arrivals", "rate_per_s"),
+    *("load_fraction", "task", "load", "sweep"),
 )
 FIGURES = (
     *("output_tokens_per_s", "mean_w", "peak_w", "loaded_idle_w", "cold_idle_w"),
