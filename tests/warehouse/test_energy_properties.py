@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from joulemark.warehouse.build.energy import counter_energy, power_integral
 from joulemark.warehouse.build.readings import Series
-from joulemark.warehouse.build.request_energy import cumulative_j, equal_shares, window_edges
+from joulemark.warehouse.build.request_energy import Activity, cumulative_j, equal_shares
 from joulemark.warehouse.schema.trial import Interval
 
 S = 1_000_000
@@ -104,9 +104,9 @@ def test_shares_of_any_requests_sum_to_the_window_s_energy(found, spans, counts)
     window = Interval(start, end)
     sent = np.array([start + int(s * (end - start)) for s, _ in spans], dtype=np.int64)
     done = sent + np.array([int(d * (end - start)) for _, d in spans], dtype=np.int64)
-    edges, sent, done = window_edges(window, sent, done)
-    whole = cumulative_j([(series.curve(method, start, end), window)], edges, window)
-    shares_j, rest_j = equal_shares(whole, edges, sent, done)
+    activity = Activity.of(window, sent, done)
+    whole = cumulative_j([(series.curve(method, start, end), window)], activity.edges_us, window)
+    shares_j, rest_j = equal_shares(whole, activity)
     expected = METHODS[method](t_us, values[method], start, end).energy_j
     assert shares_j.sum() + rest_j == pytest.approx(expected, rel=1e-9)
     assert np.isfinite(shares_j).all()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import Meter, Spec, add_trial
 
-from joulemark.warehouse.build.request_energy import equal_shares, window_edges
+from joulemark.warehouse.build.request_energy import Activity, equal_shares
 from joulemark.warehouse.query.open import open_warehouse
 from joulemark.warehouse.schema.trial import Interval
 from joulemark.warehouse.store.location import Warehouse
@@ -18,8 +18,9 @@ WINDOW = Interval(1_000, 2_000)
 
 def shares(spans, energy):
     sent, done = (np.array([s[i] for s in spans], dtype=np.int64) for i in (0, 1))
-    edges, sent, done = window_edges(WINDOW, sent, done)
-    return equal_shares(energy(edges), edges, sent, done)
+    activity = Activity.of(WINDOW, sent, done)
+    assert (np.diff(activity.edges_us) > 0).all()
+    return equal_shares(energy(activity.edges_us), activity)
 
 
 def slow_shares(spans, energy):

@@ -54,9 +54,8 @@ def _scaled(estimate, factor):
     return replace(estimate, energy_j=estimate.energy_j and estimate.energy_j * factor)
 
 
-def _overcounting(edges_j, edges_us, sent_us, done_us):
-    at = [np.interp(t, edges_us, edges_j) for t in (sent_us, done_us)]
-    return at[1] - at[0], 0.0
+def _overcounting(edges_j, activity):
+    return edges_j[activity.last] - edges_j[activity.first], 0.0
 
 
 @pytest.mark.parametrize("name", WRONG)

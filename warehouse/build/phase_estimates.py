@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from joulemark.warehouse.build.phase_regression import phase_costs
-from joulemark.warehouse.build.request_energy import active_requests, cumulative_j, window_edges
+from joulemark.warehouse.build.request_energy import Activity, active_requests, cumulative_j
 from joulemark.warehouse.build.token_bins import answer_tokens
 from joulemark.warehouse.build.trial_windows import Instants, TrialWindow
 
@@ -72,13 +72,11 @@ def bin_length_us(trial: TrialWindow) -> int:
 
 def _active_j(trial: TrialWindow, edges_us: Instants) -> Floats:
     """Return the energy of each bin while some request was active."""
-    changes_us, sent_us, done_us = window_edges(
-        trial.energy.window, trial.instants("sent_at"), trial.instants("done_at")
-    )
-    all_us = np.unique(np.concatenate((changes_us, edges_us)))
+    activity = Activity.of(trial.energy.window, trial.instants("sent_at"), trial.instants("done_at"))
+    all_us = np.unique(np.concatenate((activity.edges_us, edges_us)))
     pieces_j = np.diff(cumulative_j(trial.energy.curves, all_us, trial.energy.window))
-    first, last = np.searchsorted(all_us, sent_us), np.searchsorted(all_us, done_us)
-    pieces_j[active_requests(len(all_us), first, last) == 0] = 0.0
+    number = np.searchsorted(all_us, activity.edges_us)
+    pieces_j[active_requests(len(all_us), number[activity.first], number[activity.last]) == 0] = 0.0
     total_j = np.concatenate(([0.0], np.cumsum(pieces_j)))
     return np.diff(total_j[np.searchsorted(all_us, edges_us)])
 

@@ -7,6 +7,7 @@ divided among those active in it. What falls into pieces where none is active is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,33 +19,54 @@ Instants = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def equal_shares(edges_j: Floats, edges_us: Instants, sent_us: Instants, done_us: Instants) -> tuple[Floats, float]:
-    """Return each request's energy in joules, and the rest.
+@dataclass(frozen=True)
+class Activity:
+    """When activity changes in a window: all distinct instants at which a request starts or ends, ascending.
 
-    ``edges_us`` are all distinct instants at which a request starts or ends, the window's edges included, ascending;
-    ``edges_j`` the cumulative energy at each. ``sent_us`` and ``done_us`` are clipped to the window.
+    The window's own edges are among them. Each request, clipped to the window, is active from the edge number ``first``
+    to the edge number ``last``.
     """
+
+    edges_us: Instants
+    first: Instants
+    last: Instants
+
+    @classmethod
+    def of(cls, window: Interval, sent_us: Instants, done_us: Instants) -> Activity:
+        """Return the activity of requests that are active from one instant to another."""
+        # np.clip looks up the limits of the type at every call.
+        sent_us = np.minimum(np.maximum(sent_us, window.start_us), window.end_us)
+        done_us = np.maximum(sent_us, np.minimum(np.maximum(done_us, window.start_us), window.end_us))
+        edges = np.array([window.start_us, window.end_us], dtype=np.int64)
+        every_us = np.concatenate((sent_us, done_us, edges))
+        order = np.argsort(every_us)
+        sorted_us = every_us[order]
+        new = np.empty(len(every_us), dtype=np.bool_)
+        new[0] = True
+        np.greater(sorted_us[1:], sorted_us[:-1], out=new[1:])
+        number = np.empty(len(every_us), dtype=np.int64)
+        number[order] = np.cumsum(new) - 1
+        return cls(sorted_us[new], number[: len(sent_us)], number[len(sent_us) : -2])
+
+    @property
+    def requests(self) -> Instants:
+        """How many requests are active between each two edges."""
+        return active_requests(len(self.edges_us), self.first, self.last)
+
+
+def equal_shares(edges_j: Floats, activity: Activity) -> tuple[Floats, float]:
+    """Return each request's energy in joules, and the rest; ``edges_j`` is the cumulative energy at each edge."""
     pieces_j = np.diff(edges_j)
-    first, last = np.searchsorted(edges_us, sent_us), np.searchsorted(edges_us, done_us)
-    active = active_requests(len(edges_us), first, last)
+    active = activity.requests
     per_request_j = np.divide(pieces_j, active, out=np.zeros_like(pieces_j), where=active > 0)
     cumulative_j = np.concatenate(([0.0], np.cumsum(per_request_j)))
-    return cumulative_j[last] - cumulative_j[first], float(pieces_j[active == 0].sum())
+    return cumulative_j[activity.last] - cumulative_j[activity.first], float(pieces_j[active == 0].sum())
 
 
 def active_requests(edges: int, first: Instants, last: Instants) -> Instants:
     """Return how many requests are active between each two edges; each is from one edge to another, by number."""
     changes = np.bincount(first, minlength=edges) - np.bincount(last, minlength=edges)
     return np.cumsum(changes)[:-1]
-
-
-def window_edges(window: Interval, sent_us: Instants, done_us: Instants) -> tuple[Instants, Instants, Instants]:
-    """Return the distinct instants at which activity changes, and both inputs clipped to the window."""
-    sent_us = np.clip(sent_us, window.start_us, window.end_us)
-    done_us = np.maximum(sent_us, np.clip(done_us, window.start_us, window.end_us))
-    edges = np.array([window.start_us, window.end_us], dtype=np.int64)
-    every = np.sort(np.concatenate((edges, sent_us, done_us)))
-    return every[np.concatenate(([True], every[1:] > every[:-1]))], sent_us, done_us
 
 
 def cumulative_j(curves: Sequence[tuple[Curve, Interval]], edges_us: Instants, client_window: Interval) -> Floats:

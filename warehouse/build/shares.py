@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from joulemark.warehouse.build.readings import PowerReader
-from joulemark.warehouse.build.request_energy import cumulative_j, equal_shares, window_edges
+from joulemark.warehouse.build.request_energy import Activity, cumulative_j, equal_shares
 from joulemark.warehouse.build.spans import Spans, read_spans
 from joulemark.warehouse.build.window_energy import Row, window_components, window_energy
 from joulemark.warehouse.query.snapshot import Snapshot
@@ -53,9 +52,8 @@ def _shares(manifest: TrialManifest, components: list[Row], spans: list[Spans], 
     sent_us, done_us = (
         np.concatenate([np.empty(0, np.int64), *(getattr(s, c) for s in spans)]) for c in ("sent_us", "done_us")
     )
-    edges_us, sent_us, done_us = window_edges(energy.window, sent_us, done_us)
-    energy_j = cumulative_j(energy.curves, edges_us, energy.window)
-    shares_j, rest_j = equal_shares(energy_j, edges_us, sent_us, done_us)
+    activity = Activity.of(energy.window, sent_us, done_us)
+    shares_j, rest_j = equal_shares(cumulative_j(energy.curves, activity.edges_us, energy.window), activity)
     return Shares(manifest.trial, energy.boundary, energy.node, spans, shares_j, rest_j)
 
 
@@ -64,37 +62,37 @@ def _table(shares: Sequence[Shares]) -> pa.Table:
     nodes: dict[str, int] = {}
     pieces = [_columns(s, nodes) for s in shares]
     counts = [len(energy_j) for _, _, energy_j in pieces]
-    place = np.concatenate([np.empty(0, np.int64), *(p for p, _, _ in pieces)])
-    number = np.concatenate([np.empty(0, np.int64), *(n for _, n, _ in pieces)])
+    place = np.concatenate([np.empty(0, np.int32), *(p for p, _, _ in pieces)])
+    number = np.concatenate([np.empty(0, np.int32), *(n for _, n, _ in pieces)])
     is_rest = np.zeros(len(number), dtype=np.bool_)
     is_rest[np.cumsum(counts, dtype=np.int64) - 1] = True
     boundaries = {boundary: i for i, boundary in enumerate(dict.fromkeys(s.boundary for s in shares))}
     nothing = pa.nulls(len(number), pa.float64())
     columns = {
-        "trial": _words([s.trial for s in shares], np.repeat(np.arange(len(shares)), counts)),
+        "trial": _words([s.trial for s in shares], np.repeat(np.arange(len(shares), dtype=np.int32), counts)),
         "node": _words(nodes, place),
-        "request": pa.array(number.astype(np.int32), mask=is_rest),
-        "boundary": _words(boundaries, np.repeat([boundaries[s.boundary] for s in shares], counts)),
+        "request": pa.array(number, mask=is_rest),
+        "boundary": _words(boundaries, np.repeat(np.array([boundaries[s.boundary] for s in shares], np.int32), counts)),
         "energy_j": np.concatenate([np.empty(0), *(energy_j for _, _, energy_j in pieces)]),
         "prefill_j": nothing,
         "decode_j": nothing,
-        "method": _words([METHOD], np.zeros(len(number))),
+        "method": _words([METHOD], np.zeros(len(number), np.int32)),
     }
     return pa.table(columns, schema=DATASETS["request_energy"].numbered(pa.int32()))
 
 
-def _words(words: Iterable[str], places: NDArray[Any]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(places.astype(np.int32), pa.array(words, pa.string()))
+def _words(words: Iterable[str], places: NDArray[np.int32]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(places, pa.array(words, pa.string()))
 
 
-def _columns(shares: Shares, nodes: dict[str, int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def _columns(shares: Shares, nodes: dict[str, int]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
     """Return places in ``nodes``, numbers and energies of one trial's rows, the rest last; add nodes that are new."""
     kept = shares.energy_j != 0
     places = [nodes.setdefault(name, len(nodes)) for name in (*(s.node for s in shares.spans), shares.client)]
-    place = np.repeat(places[:-1], [len(s.number) for s in shares.spans])
-    number = np.concatenate([np.empty(0, np.int64), *(s.number for s in shares.spans)])
+    place = np.repeat(np.array(places[:-1], np.int32), [len(s.number) for s in shares.spans])
+    number = np.concatenate([np.empty(0, np.int32), *(s.number for s in shares.spans)])
     return (
-        np.append(place[kept], places[-1]),
-        np.append(number[kept], np.int64(0)),
-        np.append(shares.energy_j[kept], shares.rest_j),
+        np.concatenate((place[kept], np.array(places[-1:], np.int32))),
+        np.concatenate((number[kept], np.zeros(1, np.int32))),
+        np.concatenate((shares.energy_j[kept], [shares.rest_j])),
     )

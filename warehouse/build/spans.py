@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from joulemark.warehouse.errors import Vanished
 from joulemark.warehouse.store.location import Warehouse
 
-COLUMNS = ("trial", "node", "request", "sent_at", "last_token_at", "ended_at")
+COLUMNS = ("trial", "node", "request", "sent_at", "last_token_at")
 OF_TOKENS = ("first_token_at", "output_tokens")
 
 
@@ -24,7 +24,7 @@ class Spans:
     """Requests of one client in one trial: their numbers, when each was sent, and its last token or its end."""
 
     node: str
-    number: NDArray[np.int64]
+    number: NDArray[np.int32]
     sent_us: NDArray[np.int64]
     done_us: NDArray[np.int64]
     first_us: NDArray[np.int64]
@@ -43,7 +43,9 @@ def read_spans(
         try:
             with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
                 file = pq.ParquetFile(source, read_dictionary=["trial", "node"])
-                table = file.read(columns=[*COLUMNS, *(OF_TOKENS if tokens else ())])
+                # Where every request got a token, the end of none of them is asked for.
+                end = ("ended_at",) if tokens or may_be_null(file.metadata, "last_token_at") else ()
+                table = file.read(columns=[*COLUMNS, *end, *(OF_TOKENS if tokens else ())])
         except FileNotFoundError as error:
             raise Vanished(f"{name} is gone") from error
         for trial, spans in _by_trial(table):
@@ -60,18 +62,19 @@ def _by_trial(table: pa.Table) -> Iterable[tuple[str, Spans]]:
     words = [table[c].chunk(0) for c in ("trial", "node")]
     trial, node = (w.indices.to_numpy() for w in words)
     trials, nodes = (w.dictionary.to_pylist() for w in words)
-    number = np.asarray(table["request"].to_numpy(), dtype=np.int64)
+    number = np.asarray(table["request"].to_numpy(), dtype=np.int32)
     sent_us = _instants(table["sent_at"])
-    done_us = _instants(pc.coalesce(table["last_token_at"], table["ended_at"]))
+    done = table["last_token_at"]
+    done_us = _instants(pc.coalesce(done, table["ended_at"]) if "ended_at" in table.column_names else done)
     first_us, tokens = (np.broadcast_to(np.int64(0), len(number)),) * 2
     if "output_tokens" in table.column_names:
         first_us = _instants(pc.coalesce(table["first_token_at"], table["ended_at"]))
         tokens = _instants(pc.fill_null(table["output_tokens"], 0))
-    columns = (number, sent_us, done_us, first_us, tokens)
     new = np.flatnonzero((trial[1:] != trial[:-1]) | (node[1:] != node[:-1])) + 1
     for begin, end in zip([0, *new], [*new, len(trial)], strict=True):
         part = slice(begin, end)
-        yield trials[trial[begin]], Spans(nodes[node[begin]], *(c[part] for c in columns))
+        instants = (column[part] for column in (sent_us, done_us, first_us, tokens))
+        yield trials[trial[begin]], Spans(nodes[node[begin]], number[part], *instants)
 
 
 def _by_node(spans: list[Spans]) -> list[tuple[str, list[Spans]]]:
@@ -84,9 +87,16 @@ def _by_node(spans: list[Spans]) -> list[tuple[str, list[Spans]]]:
 def _together(node: str, spans: list[Spans]) -> Spans:
     if len(spans) == 1:
         return spans[0]
-    columns = [np.concatenate([getattr(s, f.name) for s in spans]) for f in fields(Spans)[1:]]
-    order = np.argsort(columns[0], kind="stable")
-    return Spans(node, *(c[order] for c in columns))
+    number, *instants = (np.concatenate([getattr(s, f.name) for s in spans]) for f in fields(Spans)[1:])
+    order = np.argsort(number, kind="stable")
+    return Spans(node, number[order], *(column[order] for column in instants))
+
+
+def may_be_null(metadata: pq.FileMetaData, column: str) -> bool:
+    """Return whether a column may hold NULLs, as far as the footer says."""
+    index = metadata.schema.to_arrow_schema().names.index(column)
+    groups = (metadata.row_group(i).column(index).statistics for i in range(metadata.num_row_groups))
+    return any(s is None or not s.has_null_count or s.null_count for s in groups)
 
 
 def _instants(column: pa.ChunkedArray) -> NDArray[np.int64]:

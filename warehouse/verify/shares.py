@@ -8,7 +8,7 @@ import numpy as np
 
 from joulemark.warehouse.build.energy import counter_energy
 from joulemark.warehouse.build.readings import Series
-from joulemark.warehouse.build.request_energy import cumulative_j, equal_shares, window_edges
+from joulemark.warehouse.build.request_energy import Activity, cumulative_j, equal_shares
 from joulemark.warehouse.schema.trial import Interval
 from joulemark.warehouse.units import US_PER_S
 from joulemark.warehouse.verify.case import Case, near
@@ -40,8 +40,8 @@ def _shares(signal: Signal) -> tuple[list[float], float, float]:
     series = Series("nvml", "GPU", "gpu_board", "counter", found.t_us, found.power_mw, yes, found.energy_uj, yes)
     window = Interval(START_US, END_US)
     sent_us, done_us = (START_US + np.array(at, dtype=np.int64) * US_PER_S for at in zip(*SPANS_S, strict=True))
-    edges_us, sent_us, done_us = window_edges(window, sent_us, done_us)
+    activity = Activity.of(window, sent_us, done_us)
     curve = series.curve("counter", START_US, END_US)
-    shares_j, rest_j = equal_shares(cumulative_j([(curve, window)], edges_us, window), edges_us, sent_us, done_us)
+    shares_j, rest_j = equal_shares(cumulative_j([(curve, window)], activity.edges_us, window), activity)
     whole = counter_energy(found.t_us, found.energy_uj, START_US, END_US).energy_j
     return shares_j.tolist(), rest_j, whole or 0.0
