@@ -4,6 +4,7 @@ import random
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -99,8 +100,13 @@ class Chaos:
     def raylet(self):
         """Kill a raylet; the node joins again."""
         host = self.victim()
-        self.cluster.ray_process(host, "raylet").kill()
+        running = self.cluster.raylets[host.name]
+        found = [p for p in running.tree() if p.name().startswith("raylet")] if running.poll() is None else []
+        for process in found:
+            process.kill()
+        # On a busy machine a short cut may have ended it already.
         self.again(host)
+        return bool(found)
 
     def again(self, host):
         """Start Ray again on a host whose Ray has ended, or will."""
@@ -137,7 +143,7 @@ class Chaos:
         processes = self.drivers[-1].tree()
         for number in (signal.SIGSTOP, signal.SIGCONT):
             for process in processes:
-                if process.is_running():
+                with suppress(psutil.NoSuchProcess):
                     process.send_signal(number)
             if number == signal.SIGSTOP:
                 time.sleep(self.chance.uniform(1, 15))
