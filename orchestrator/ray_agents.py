@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import ray
+from ray.exceptions import ActorDiedError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from joulemark.agents.clock import NodeClock
@@ -299,9 +300,20 @@ def agent_name(node: str) -> str:
 
 
 def holder_of(node: str) -> str | None:
-    """Return whom the agent of a node serves; None where it has none or it does not say."""
-    who: str | None = Calls.once(lambda: ray.get(ray.get_actor(agent_name(node)).holder.remote(), timeout=POLL_S))
-    return who
+    """Return whom the agent of a node serves; None where it has none or it does not say.
+
+    Of a driver that hangs, Ray keeps the names of its agents when these are long dead: such a name is given free.
+    """
+    actor = Calls.once(lambda: ray.get_actor(agent_name(node)))
+    if actor is None:
+        return None
+    try:
+        return str(ray.get(actor.holder.remote(), timeout=POLL_S))
+    except ActorDiedError:
+        ray.kill(actor)
+    except RayError:
+        return None
+    return None
 
 
 class Devices:

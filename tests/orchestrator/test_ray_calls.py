@@ -8,7 +8,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutErro
 
 from joulemark.agents.orders import AgentConfig, AgentProgress
 from joulemark.orchestrator import ray_calls
-from joulemark.orchestrator.ray_agents import _AgentActor
+from joulemark.orchestrator.ray_agents import _AgentActor, holder_of
 from joulemark.orchestrator.ray_calls import Calls
 from joulemark.warehouse.errors import ClusterError, DiskFull, NodeLost
 
@@ -42,6 +42,26 @@ def test_a_call_is_made_again_until_it_is_answered():
     method = Method(UNAVAILABLE, GetTimeoutError("slow"), UNAVAILABLE, 5)
     assert Calls("the agent on n", 10.0).patient(method) == 5
     assert method.calls == 4
+
+
+def test_the_name_of_a_dead_agent_is_given_free_and_that_of_a_living_one_is_not(monkeypatch):
+    actors, killed = {}, []
+
+    def get_actor(name):
+        if name not in actors:
+            raise ValueError(name)
+        return actors[name]
+
+    monkeypatch.setattr(ray_calls.ray, "get_actor", get_actor)
+    monkeypatch.setattr(ray_calls.ray, "kill", killed.append)
+    assert holder_of("n") is None
+    for answer, who in (("sweep other", "sweep other"), (UNAVAILABLE, None), (GetTimeoutError("slow"), None)):
+        actors["agent-n"] = SimpleNamespace(holder=Method(answer))
+        assert holder_of("n") == who
+    assert killed == []
+    dead = actors["agent-n"] = SimpleNamespace(holder=Method(ActorDiedError()))
+    assert holder_of("n") is None
+    assert killed == [dead]
 
 
 def test_without_any_answer_it_is_lost():
