@@ -146,8 +146,8 @@ def test_a_network_that_is_cut_for_good_ends_what_runs_behind_it(cluster, begun)
     # Its agent's lease is over: nothing runs on although nobody can reach it.
     nothing_left([victim], 150)
     victim.kill()
-    cluster.restart(victim)
     victim.heal()
+    cluster.restart(victim)
 
 
 @long_one
