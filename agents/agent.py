@@ -84,6 +84,8 @@ class NodeAgent:
         )
         self._lanes: dict[int, Lane] = {}
         self._carrier = Carrier(self._things)
+        self._open_trials: dict[int, dict[str, str]] = {}
+        """By lane: the trial whose load comes from another node."""
         self._renewed = time.monotonic()
         self._closed = threading.Event()
         threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
@@ -105,8 +107,11 @@ class NodeAgent:
     def progress(self) -> AgentProgress:
         """Return what the agent is doing now."""
         lanes = tuple(self._lanes[n].doing for n in sorted(self._lanes))
-        first = lanes[0] if lanes else self._carrier.doing
-        sampler = self.power.sampler
+        sampler, carrying = self.power.sampler, self._carrier.doing
+        if carrying is not None:
+            # Tokens and watts of one node would be taken for energy per token.
+            return replace(carrying, sampler_restarts=sampler.restarts)
+        first = lanes[0] if lanes else AgentProgress("idle")
         return replace(first, watts=sampler.watts, lanes=lanes, sampler_restarts=sampler.restarts)
 
     def prepare_engine(self, order: StartOrder) -> StartResult:
@@ -132,21 +137,28 @@ class NodeAgent:
 
     def run_trial(self, order: TrialOrder) -> TrialResult:
         """See Lane.run."""
-        self.events.say("trial_began", cell=order.cell.cell_id, trial=order.trial)
-        return self._ended(self._lane(order.lane).run(order))
+        about = self._began(order)
+        return self._ended(about, self._lane(order.lane).run(order))
 
     def begin_trial(self, order: TrialOrder) -> Target:
         """See Lane.begin_trial."""
-        self.events.say("trial_began", cell=order.cell.cell_id, trial=order.trial)
-        return self._lane(order.lane).begin_trial(order)
+        self._open_trials[order.lane] = self._began(order)
+        lane = self._lane(order.lane)
+        target = lane.begin_trial(order)
+        lane.doing = AgentProgress("measuring, with the load from another node")
+        return target
 
     def carry(self, order: LoadOrder) -> Loaded:
         """See Carrier.carry."""
         return self._carrier.carry(order)
 
+    def end_load(self, trial: str) -> None:
+        """See Carrier.end."""
+        self._carrier.end(trial)
+
     def end_trial(self, lane: int, loaded: Loaded) -> TrialResult:
         """See Lane.end_trial."""
-        return self._ended(self._lane(lane).end_trial(loaded))
+        return self._ended(self._open_trials[lane], self._lane(lane).end_trial(loaded))
 
     def drop_trial(self, lane: int) -> None:
         """See Lane.drop_trial."""
@@ -205,10 +217,15 @@ class NodeAgent:
         finally:
             self._lock.close()
 
-    def _ended(self, result: TrialResult) -> TrialResult:
+    def _began(self, order: TrialOrder) -> dict[str, str]:
+        about = {"cell": order.cell.cell_id, "trial": order.trial}
+        self.events.say("trial_began", **about)
+        return about
+
+    def _ended(self, about: dict[str, str], result: TrialResult) -> TrialResult:
         failed = result.failure_class is not None
         ended = {"outcome": result.outcome, "failure_class": result.failure_class, "error": result.error}
-        self.events.say("trial_ended", logging.WARNING if failed else logging.INFO, **ended)
+        self.events.say("trial_ended", logging.WARNING if failed else logging.INFO, **about, **ended)
         return result
 
     def _keep_events(self) -> None:

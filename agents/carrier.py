@@ -21,12 +21,12 @@ class Carrier:
         self._tokens_per_s: dict[str, float] = {}
 
     @property
-    def doing(self) -> AgentProgress:
-        """What the node does."""
+    def doing(self) -> AgentProgress | None:
+        """What it does; None where it carries nothing."""
         with self._lock:
             if not self._loads:
-                return AgentProgress("idle")
-            return AgentProgress(f"carrying the load of {len(self._loads)}", sum(self._tokens_per_s.values()))
+                return None
+            return AgentProgress(f"carrying loads ({len(self._loads)})", sum(self._tokens_per_s.values()))
 
     def carry(self, order: LoadOrder) -> Loaded:
         """Carry one load to its end and seal its requests. Raises DiskFull."""
@@ -50,6 +50,13 @@ class Carrier:
             with self._lock:
                 del self._loads[trial]
                 self._tokens_per_s.pop(trial, None)
+
+    def end(self, trial: str) -> None:
+        """End the load of a trial, if it runs."""
+        with self._lock:
+            load = self._loads.get(trial)
+        if load is not None:
+            load.interrupt()
 
     def interrupt(self) -> None:
         """End all loads."""

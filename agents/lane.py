@@ -143,7 +143,7 @@ class Lane:
     def _reach(self, order: StartOrder) -> EngineRecord:
         """Use a server that runs already: there is no idle power without it."""
         place = self.things.config.endpoints[order.deployment.engine.version]
-        host = self._host = EndpointHost.start(order.deployment, place, self._say, elsewhere=order.listen is not None)
+        host = self._host = EndpointHost.start(order.deployment, place, self._say)
         nvml = self.things.power.sampler.meters.get("nvml", {})
         self._held = endpoint_devices(place, host.process.pid, order.deployment, nvml)
         return self._ready(order, None)
@@ -204,7 +204,6 @@ class Lane:
         )
         self._trial.begin()
         rate = self._highest_rates.get(_asked(order))
-        self.doing = AgentProgress("measuring, with the load from another node")
         return Target(self._host.base_url, facts.served_name, api, facts.api_key, rate)
 
     def end_trial(self, loaded: Loaded) -> TrialResult:

@@ -110,11 +110,15 @@ class Target:
 
 @dataclass(frozen=True)
 class LoadOrder:
-    """Carry the load of a trial whose engine is on another node, with this node's clock put forward by ``shift_us``."""
+    """Carry the load of a trial whose engine is on another node, with this node's clock put forward by ``shift_us``.
+
+    ``source`` names the engine's node and lane: of these, one load comes after the other.
+    """
 
     trial: TrialOrder
     target: Target
     shift_us: int
+    source: str
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ class Loaded:
 class TrialResult:
     """What a trial gave; the driver makes the manifest of it.
 
-    ``part`` is that of the node with the load client, ``others`` those of the other nodes of a deployment over several.
+    ``part`` is that of the node that serves, ``others`` those of the other nodes of a deployment over several.
     """
 
     outcome: str

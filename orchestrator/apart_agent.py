@@ -6,13 +6,15 @@ The load is timed on the clock of the engine's node, as far as the driver knows 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from joulemark.agents.clock_offset import Offset
-from joulemark.agents.orders import LoadOrder, StartOrder, StartResult, TrialOrder, TrialResult
+from joulemark.agents.orders import Loaded, LoadOrder, StartOrder, StartResult, TrialOrder, TrialResult
 from joulemark.orchestrator.gang import Member
-from joulemark.warehouse.errors import JoulemarkError
+from joulemark.warehouse.errors import DiskFull, JoulemarkError, NodeLost
 from joulemark.warehouse.schema.trial import ClientApart
 
 POLL_S = 0.1
@@ -22,10 +24,14 @@ COMPARED_S = 15.0
 
 @dataclass(frozen=True)
 class ApartAgent:
-    """The engine runs with ``own``, the load comes from ``client``. A node that is lost raises NodeLost."""
+    """The engine runs with ``own``, the load comes from ``client``. A node that is lost raises NodeLost.
+
+    A client that cannot go on is ``refused`` with the reason, and counts as lost.
+    """
 
     own: Member
     client: Member
+    refused: Callable[[JoulemarkError], None]
 
     def start_engine(self, order: StartOrder) -> StartResult:
         """Start the engine where the other node reaches it."""
@@ -37,7 +43,9 @@ class ApartAgent:
         before = self._shift()
         target = self.own.agent.begin_trial(order)
         try:
-            loaded = self.client.agent.carry(LoadOrder(order, target, before[0] if before else 0))
+            loaded = self._carried(
+                LoadOrder(order, target, before[0] if before else 0, f"{self.own.facts.node} {order.lane}")
+            )
         except BaseException:
             with suppress(JoulemarkError):
                 # Where that is lost too, it is said of the load.
@@ -48,6 +56,23 @@ class ApartAgent:
     def stop_engine(self, lane: int) -> None:
         """End the engine."""
         self.own.agent.stop_engine(lane)
+
+    def _carried(self, order: LoadOrder) -> Loaded:
+        """Have the load carried. Raises NodeLost for either node, without waiting for the load's end."""
+        pool = ThreadPoolExecutor(1, thread_name_prefix=f"load of {order.source}")
+        carried = pool.submit(self.client.agent.carry, order)
+        pool.shutdown(wait=False)
+        while True:
+            try:
+                return carried.result(POLL_S)
+            except TimeoutError:
+                if self.own.agent.lost is not None:
+                    with suppress(JoulemarkError):
+                        self.client.agent.end_load(order.trial.trial)
+                    raise self.own.agent.lost from None
+            except DiskFull as error:
+                self.refused(error)
+                raise NodeLost(f"{self.client.facts.node}: {error}") from error
 
     def _wait_compared(self) -> None:
         give_up = time.monotonic() + COMPARED_S

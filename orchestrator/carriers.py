@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from joulemark.orchestrator.gang import Member
 from joulemark.orchestrator.inventory import Node, suits
-from joulemark.warehouse.errors import ClusterError
+from joulemark.warehouse.errors import ClusterError, JoulemarkError
 from joulemark.workloads.cell import APART, Cell
 
 POLL_S = 0.5
@@ -20,8 +20,10 @@ POLL_S = 0.5
 
 @dataclass
 class Carriers:
-    """Safe to use from several threads."""
+    """Safe to use from several threads. ``coming`` says whether more may come; None: nobody has been asked yet."""
 
+    coming: Callable[[], bool | None] = lambda: None
+    _refused: dict[str, JoulemarkError] = field(default_factory=dict)
     _there: dict[str, Member] = field(default_factory=dict)
     _loads: Counter[str] = field(default_factory=Counter)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -36,6 +38,28 @@ class Carriers:
         """Let a node go."""
         with self._changed:
             self._there.pop(node, None)
+
+    def refuse(self, node: str, error: JoulemarkError) -> None:
+        """Let a node go that cannot carry any more."""
+        with self._changed:
+            self._refused[node] = error
+            self._there.pop(node, None)
+
+    def refused(self, node: str) -> JoulemarkError | None:
+        """Return why a node cannot carry any more; None where it can."""
+        with self._changed:
+            return self._refused.get(node)
+
+    def wait_for_any(self, over: Callable[[], bool], patience_s: float) -> None:
+        """Wait until some node is there, however long others have it before.
+
+        Raises ClusterError where none will come any more, or none was there to be asked for too long.
+        """
+        give_up = time.monotonic() + patience_s
+        with self._changed:
+            while not self._living() and not over():
+                self._check(give_up if self.coming() is None else None, patience_s)
+                self._changed.wait(POLL_S)
 
     @contextmanager
     def one(self, stopping: threading.Event, patience_s: float) -> Iterator[Member | None]:
@@ -55,15 +79,23 @@ class Carriers:
         give_up = time.monotonic() + patience_s
         with self._changed:
             while not stopping.is_set():
-                there = [node for node, member in self._there.items() if member.agent.lost is None]
+                there = self._living()
                 if there:
                     node = min(there, key=lambda n: (self._loads[n], n))
                     self._loads[node] += 1
                     return self._there[node]
-                if time.monotonic() > give_up:
-                    raise ClusterError(f"no node for the load client was there in {patience_s / 60:.0f} min")
+                self._check(give_up, patience_s)
                 self._changed.wait(POLL_S)
         return None
+
+    def _living(self) -> list[str]:
+        return [node for node, member in self._there.items() if member.agent.lost is None]
+
+    def _check(self, give_up: float | None, patience_s: float) -> None:
+        if self.coming() is False:
+            raise ClusterError("no node for the load client is left")
+        if give_up is not None and time.monotonic() > give_up:
+            raise ClusterError(f"no node for the load client was there in {patience_s / 60:.0f} min")
 
 
 def carriers_among(nodes: Sequence[Node], named: Collection[str], cells: Sequence[Cell]) -> frozenset[str]:
@@ -73,9 +105,9 @@ def carriers_among(nodes: Sequence[Node], named: Collection[str], cells: Sequenc
     """
     if not any(c.window.client == APART for c in cells):
         return frozenset()
-    there = frozenset(n.node for n in nodes if n.node in named)
     if named:
-        return there
+        # Those that are away may come back, and must not measure then.
+        return frozenset(named) if any(n.node in named for n in nodes) else frozenset()
     return frozenset(n.node for n in nodes if n.takes_work and not any(suits(c.deployment, n) for c in cells))
 
 

@@ -33,6 +33,7 @@ class ClockRecord:
     _written: int = 0
     _since: int = 0
     """The first estimate after the last jump."""
+    _last_at: float = 0.0
     _wrote: float = -math.inf
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -42,6 +43,7 @@ class ClockRecord:
         with self._lock:
             last = self.estimates[-1] if self.estimates else None
             self.estimates.append(new)
+            self._last_at = time.monotonic()
             if last is not None and _apart_us(last, new) > JUMP_US:
                 self._since = len(self.estimates) - 1
         if last is None and abs(new.offset_us) > FAR_US:
@@ -62,7 +64,7 @@ class ClockRecord:
             known = self.estimates[self._since :]
         if not known:
             return None
-        now_us = known[-1].at_us
+        now_us = known[-1].at_us + round((time.monotonic() - self._last_at) * 1e6)
         drifted = (replace(e, uncertainty_us=round(e.uncertainty_us + DRIFT * (now_us - e.at_us))) for e in known)
         return min(drifted, key=lambda e: e.uncertainty_us)
 

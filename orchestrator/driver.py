@@ -60,7 +60,7 @@ class Driver:
     """Name of the clock that the nodes' are compared with."""
     clients: frozenset[str] = frozenset()
     """Nodes that carry the loads of others, and measure nothing."""
-    carriers: Carriers = field(default_factory=Carriers)
+    carriers: Carriers = field(init=False)
     measured: threading.Event = field(default_factory=threading.Event)
     """Whether no node measures any more."""
     patience_s: float = PATIENCE_S
@@ -77,11 +77,13 @@ class Driver:
     """What stands for nodes and their GPUs; tests and benchmarks have others."""
     work: Work = field(init=False)
     _workers: dict[str, NodeWorker] = field(default_factory=dict)
+    _threads: dict[str, threading.Thread] = field(default_factory=dict)
     _unsaved: str | None = None
 
     def __post_init__(self) -> None:
         """Share the schedule out among the nodes."""
         self.work = Work(self.schedule, self.lanes)
+        self.carriers = Carriers(self._carriers_coming)
 
     def run(self) -> None:
         """Run all groups. What went wrong with a node is in ``errors``; trials are in the warehouse either way.
@@ -94,11 +96,11 @@ class Driver:
         watcher = threading.Thread(target=self._keep_looking, args=(over,), name="roster", daemon=True)
         saver.start()
         watcher.start()
-        threads: dict[str, threading.Thread] = {}
+        threads = self._threads
         try:
-            while any(t.is_alive() for t in self._hire(threads)):
+            while alive := [t for t in self._hire(threads) if t.is_alive()]:
                 # A join without a timeout would keep Ctrl-C waiting.
-                next(t for n, t in threads.items() if t.is_alive() and n not in self.clients).join(POLL_S)
+                alive[0].join(POLL_S)
             self.measured.set()
             for thread in threads.values():
                 while thread.is_alive():
@@ -131,6 +133,10 @@ class Driver:
                 self._workers[name] = NodeWorker(self, name)
                 threads[name] = start(self._workers[name])
         return [t for name, t in threads.items() if name not in self.clients]
+
+    def _carriers_coming(self) -> bool | None:
+        carrying = [self._threads[n] for n in self.clients if n in self._threads]
+        return any(t.is_alive() for t in carrying) if carrying else None
 
     def _look_around(self) -> None:
         self.roster = {n.node: n for n in self.living()}

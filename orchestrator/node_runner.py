@@ -293,7 +293,7 @@ class NodeRunner:
         self._commit(trial, lost(trial, self.node, on, self._others, begun_us, now_us, str(error)), None)
         self.progress.attempted("failed")
         if times >= ATTEMPTS:
-            self.tell(f"failed: {label(trial.cell)}, repeat {trial.repeat + 1}: its node was lost {times} times")
+            self.tell(f"failed: {label(trial.cell)}, repeat {trial.repeat + 1}: its nodes were lost {times} times")
             self._settle(trial)
 
     def _settle(self, trial: Wanted) -> None:

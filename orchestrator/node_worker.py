@@ -84,6 +84,7 @@ class NodeWorker:
                 return None
             if node is not None:
                 self._node = node
+                self._wait_for_carrier(node)
                 return node
             since = self._trouble_since = self._trouble_since or time.monotonic()
             if time.monotonic() - since > self.driver.patience_s:
@@ -99,6 +100,15 @@ class NodeWorker:
         if self.name in self.driver.clients:
             return not self.driver.measured.is_set()
         return self.driver.work.waits_for(node)
+
+    def _wait_for_carrier(self, node: Node) -> None:
+        """Hold no node while another sweep holds those that carry. Raises ClusterError."""
+        driver = self.driver
+        if driver.clients and self.name not in driver.clients:
+            driver.carriers.wait_for_any(lambda: self._is_over(node), driver.patience_s)
+
+    def _is_over(self, node: Node) -> bool:
+        return self.driver.stopping.is_set() or not self._is_needed(node)
 
     def _lost(self, error: NodeLost) -> None:
         self._trouble_since = self._trouble_since or time.monotonic()
@@ -129,7 +139,7 @@ class NodeWorker:
     def _agent_of(self, node: Node) -> RayAgent | None:
         """Return a new agent of the node, once no other driver has one there; None where the run is to stop."""
         told = None
-        while not self.driver.stopping.is_set():
+        while not self._is_over(node):
             try:
                 return self.driver.agent(node, self.driver.config(node), self.driver.holder, self.driver.clock)
             except ValueError:
@@ -142,7 +152,7 @@ class NodeWorker:
         return None
 
     def _open(self, agent: RayAgent) -> NodeFacts | None:
-        """Return the node's facts; None where the sweep was stopped before it had any."""
+        """Return the node's facts; None where the sweep was over before it had any."""
         waited_s = 0.0
         while (facts := agent.opened(POLL_S)) is None:
             waited_s += POLL_S
@@ -150,7 +160,7 @@ class NodeWorker:
                 meters = any(m.is_for(self.name) for m in self.driver.config(agent.node).meters)
                 what = "its agent, its meters" if meters else "its agent"
                 self._tell(f"waiting for {what}, or for another joulemark on this node to end")
-            if self.driver.stopping.is_set():
+            if self._is_over(agent.node):
                 return None
         theirs = facts.versions.get("joulemark")
         if theirs != __version__:
@@ -189,8 +199,9 @@ class NodeWorker:
         carriers.offer(self._member(here, 0, ()))
         try:
             while not self.driver.measured.wait(POLL_S):
-                if here.agent.lost is not None:
-                    raise here.agent.lost
+                error = here.agent.lost or carriers.refused(self.name)
+                if error is not None:
+                    raise error
         finally:
             carriers.withdraw(self.name)
 
@@ -267,13 +278,27 @@ class NodeWorker:
 
     def _run_apart(self, here: Here, runner: NodeRunner, group: Group, devices: tuple[str, ...]) -> None:
         """Run a group with its load from another node."""
-        driver = self.driver
-        runner.doing("waiting for a node that carries its load", None, None)
-        with driver.carriers.one(driver.stopping, driver.patience_s) as client:
-            if client is not None:
-                agent = ApartAgent(self._member(here, runner.lane, devices), client)
-                with runner.with_others(agent, lambda manifest: self._commit(manifest, here, (client,))):
-                    runner.run(group, devices)
+        driver, left = self.driver, group.without(runner.settled)
+        while left is not None and not driver.stopping.is_set():
+            runner.doing("waiting for a node that carries its load", None, None)
+            with driver.carriers.one(driver.stopping, driver.patience_s) as client:
+                if client is None:
+                    return
+                self._run_with(client, here, runner, left, devices)
+            left = group.without(runner.settled)
+
+    def _run_with(self, client: Member, here: Here, runner: NodeRunner, group: Group, devices: tuple[str, ...]) -> None:
+        """Run what it can of a group with the load from that client: all of it, unless the client is lost."""
+        refused = partial(self.driver.carriers.refuse, client.facts.node)
+        agent = ApartAgent(self._member(here, runner.lane, devices), client, refused)
+        try:
+            with runner.with_others(agent, lambda manifest: self._commit(manifest, here, (client,))):
+                runner.run(group, devices)
+        except NodeLost as error:
+            if here.agent.lost is not None:
+                raise
+            self._tell(f"{error}; it goes on with another client, or with that one once it is back")
+            here.agent.stop_engine(runner.lane)
 
     def _help(self, here: Here, runner: NodeRunner, gang: Gang) -> None:
         """Give the node to a group that another one leads, until that is over."""
@@ -299,6 +324,7 @@ class NodeWorker:
         def committed() -> None:
             with self._committing:
                 here.home.committed()
+            self._trouble_since, self._wait_s = None, FIRST_WAIT_S
 
         return Member(
             here.facts, here.node.address, here.agent, lane, devices, lambda: here.clock.best, bring, committed

@@ -55,7 +55,7 @@ _NODE = "node"
 ORDERS = frozenset(
     {
         *("prepare_engine", "start_engine", "run_trial", "part_of_trial", "stop_engine", "rank_ended", "abandon"),
-        *("begin_trial", "carry", "end_trial", "drop_trial"),
+        *("begin_trial", "carry", "end_load", "end_trial", "drop_trial"),
         *("free_ports", "reaches_warehouse", "pending", "upload", "finish"),
     }
 )
@@ -106,7 +106,6 @@ class RayAgent:
         self._closed = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name=f"watch {node.node}", daemon=True)
         try:
-            # Its process has to be started first.
             self._opening = self._begin(_NODE, "open", wait_s=MADE_S)
         except BaseException:
             ray.kill(self._actor)
@@ -152,8 +151,12 @@ class RayAgent:
 
     def carry(self, order: LoadOrder) -> Loaded:
         """See NodeAgent.carry; beside other loads."""
-        answer: Loaded = self._do(f"load of {order.trial.trial}", "carry", order)
+        answer: Loaded = self._do(f"load of {order.source}", "carry", order)
         return answer
+
+    def end_load(self, trial: str) -> None:
+        """See NodeAgent.end_load."""
+        self._do("ends of loads", "end_load", trial)
 
     def end_trial(self, lane: int, loaded: Loaded) -> TrialResult:
         """See NodeAgent.end_trial."""
@@ -302,18 +305,17 @@ def agent_name(node: str) -> str:
 def holder_of(node: str) -> str | None:
     """Return whom the agent of a node serves; None where it has none or it does not say.
 
-    Of a driver that hangs, Ray keeps the names of its agents when these are long dead: such a name is given free.
+    Ray keeps the name of a dead agent as long as its driver hangs: it is given free.
     """
     actor = Calls.once(lambda: ray.get_actor(agent_name(node)))
     if actor is None:
         return None
     try:
         return str(ray.get(actor.holder.remote(), timeout=POLL_S))
-    except ActorDiedError:
-        ray.kill(actor)
-    except RayError:
+    except RayError as error:
+        if isinstance(error, ActorDiedError):
+            ray.kill(actor)
         return None
-    return None
 
 
 class Devices:

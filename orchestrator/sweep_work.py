@@ -93,9 +93,11 @@ def load_work(
     site = load_site(site_file)
     for meter in site.meters:
         mapping_of(meter)  # a wrong one is said here, and not by every node
+    apart = sweep.measure.client == APART
+    measuring = [n for n in nodes if not apart or n.node not in site.clients]
     place = Place(
-        any_accelerator=accelerator_for_any(nodes),
-        memory_bytes=memory_of_accelerators(nodes),
+        any_accelerator=accelerator_for_any(measuring),
+        memory_bytes=memory_of_accelerators(measuring),
         sets=known_sets(),
         failures=failures(warehouse),
     )
@@ -109,7 +111,13 @@ def load_work(
             f"{sweep.source}: measure.nodes asks for every cell on several nodes, and some cells span several "
             "themselves (parallel: {nodes: ...}): put those into a sweep of their own"
         )
-    if any(c.deployment.parallel.nodes > 1 and c.window.client == APART for c in expansion.cells):
+    near = next((p.url for p in expansion.endpoints.values() if p.is_loopback), None) if apart else None
+    if near is not None:
+        raise BadInput(
+            f"{sweep.source}: client: apart has the load come from another node, which does not reach {near}: give the "
+            "endpoint's url by a name or an address"
+        )
+    if apart and any(c.deployment.parallel.nodes > 1 for c in expansion.cells):
         raise BadInput(
             f"{sweep.source}: client: apart is for deployments on one node; those that span several "
             "(parallel: {nodes: ...}) have it beside their first"

@@ -1,7 +1,7 @@
 """The load client seen from the agent: starts worker processes, says what all of them do when, merges what they did.
 
 It runs in the agent's own thread and sleeps until a worker says something. Clocks: its instants are those of the job's
-clock, which must be that of the node that it runs on.
+clock, which runs as that of the node that it runs on, and may be put forward.
 """
 
 from __future__ import annotations

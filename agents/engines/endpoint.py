@@ -64,17 +64,9 @@ class EndpointHost:
         return self.process.url
 
     @classmethod
-    def start(
-        cls, deployment: Deployment, place: EndpointPlace, report: Callable[[str], None], *, elsewhere: bool = False
-    ) -> EndpointHost:
-        """Find the endpoint ready and its model among those that it serves. Raises EngineError where it is not so.
-
-        ``elsewhere`` says that its load is to come from another node.
-        """
+    def start(cls, deployment: Deployment, place: EndpointPlace, report: Callable[[str], None]) -> EndpointHost:
+        """Find the endpoint ready and its model among those that it serves. Raises EngineError where it is not so."""
         url, api_key = place.url.rstrip("/").removesuffix("/v1"), _key(place)
-        if elsewhere and _is_loopback(url):
-            text = f"its load comes from another node, which does not reach {url}: give its url by a name or an address"
-            raise EngineError(text, "unsupported")
         report(f"asking {url} for its models")
         begun = time.monotonic()
         document = _models(url, api_key)
@@ -111,12 +103,6 @@ class EndpointHost:
 
     def stop(self) -> None:
         """Leave it as it is."""
-
-
-def _is_loopback(url: str) -> bool:
-    """Return whether a URL names the machine on which it is used."""
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _key(place: EndpointPlace) -> str | None:

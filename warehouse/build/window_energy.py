@@ -26,9 +26,9 @@ COLUMNS = ("trial", "boundary", "interval", "node", "meter", "device", "scope", 
 
 @dataclass(frozen=True)
 class WindowEnergy:
-    """A window on its client's clock, in the narrowest boundary that the trial has.
+    """A window on the clock of its requests, in the narrowest boundary that the trial has.
 
-    ``node`` is the client's; ``curves`` are the energies of its devices, each with the window on its node's clock.
+    ``node`` is the one whose clock that is; ``curves`` are the energies of its devices, each with the window on its node's clock.
     """
 
     boundary: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from joulemark.warehouse.schema.traces import ENGINE_STATE
 from joulemark.workloads.cell import Deployment
@@ -32,6 +33,12 @@ class EndpointPlace:
     served: str | None = None
     api_key_env: str | None = None
     devices: tuple[str, ...] = ()
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the URL names the machine on which it is used."""
+        host = urlsplit(self.url).hostname or ""
+        return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")  # noqa: S104 -- recognised, not bound to
 
 
 _STATE = tuple(column.name for column in ENGINE_STATE.columns[3:])
