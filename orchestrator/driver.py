@@ -122,7 +122,7 @@ class Driver:
                 worker.interrupt()
 
     def drop_valid(self) -> None:
-        """Take out what is valid by now: by another sweep that held a node, or by records that came home late."""
+        """Take out what is valid by now: by another driver that had the nodes, or by records that came home late."""
         self.progress.found(self.work.without(self.valid_now()))
 
     def _hire(self, threads: dict[str, threading.Thread]) -> list[threading.Thread]:

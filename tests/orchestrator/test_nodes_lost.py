@@ -241,6 +241,13 @@ def test_what_an_earlier_run_left_on_a_node_may_make_its_trials_valid(cluster, d
     assert len(drive.valid) == len(CELLS) - 1
 
 
+def test_what_another_driver_did_while_this_one_hung_is_not_measured_again(cluster, drive):
+    cluster.kill("b")
+    cluster.trouble["a"] = [lost("the driver hung, and its agents left")]
+    drive(starts=1, valid_now=lambda todo: {t.key: frozenset("x") for t in todo[0].trials})
+    assert [m.failure_class for m in drive.manifests] == ["node_lost"]
+
+
 def test_a_fault_of_ours_on_one_node_is_raised_when_the_others_are_done(cluster, drive):
     cluster.trouble["a"] = [KeyError("ours")]
     with pytest.raises(KeyError, match="ours"):

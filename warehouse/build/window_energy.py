@@ -28,7 +28,8 @@ COLUMNS = ("trial", "boundary", "interval", "node", "meter", "device", "scope", 
 class WindowEnergy:
     """A window on the clock of its requests, in the narrowest boundary that the trial has.
 
-    ``node`` is the one whose clock that is; ``curves`` are the energies of its devices, each with the window on its node's clock.
+    ``node`` is the one whose clock that is; ``curves`` are the energies of the devices, each with the window on its own
+    node's clock.
     """
 
     boundary: str
