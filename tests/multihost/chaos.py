@@ -4,7 +4,6 @@ import random
 import signal
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -140,13 +139,9 @@ class Chaos:
         """Have the driver stand still, for less than a lease."""
         if self.drivers[-1].poll() is not None:
             return False
-        processes = self.drivers[-1].tree()
-        for number in (signal.SIGSTOP, signal.SIGCONT):
-            for process in processes:
-                with suppress(psutil.NoSuchProcess):
-                    process.send_signal(number)
-            if number == signal.SIGSTOP:
-                time.sleep(self.chance.uniform(1, 15))
+        self.drivers[-1].hang()
+        time.sleep(self.chance.uniform(1, 15))
+        self.drivers[-1].go_on()
         return True
 
 

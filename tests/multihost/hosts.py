@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,6 +87,19 @@ class Running:
         """Return all living processes that it started, and itself."""
         own = psutil.Process(self.pid)
         return [own, *own.children(recursive=True)]
+
+    def hang(self):
+        """Have it and all that it started stand still."""
+        for process in self.tree():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        """Let it go on; what it was started with stands still with it, and would never notice its end."""
+        for process in self.tree():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)
 
     def poll(self):
         """Return its exit code; None while it runs."""

@@ -153,12 +153,10 @@ def test_a_network_that_is_cut_for_good_ends_what_runs_behind_it(cluster, begun)
 @long_one
 def test_a_driver_that_hangs_loses_its_agents_and_its_sweep(cluster, begun):
     driver, _, _ = begun("hangs")
-    for process in driver.tree():
-        os.kill(process.pid, signal.SIGSTOP)
+    driver.hang()
     wait_for(lambda: not any("JOULEMARK" in c or "llamacpp" in c for h in cluster.hosts for c in of_ours(h)), 150)
     complete(cluster, "hangs", host=cluster.hosts[2])
-    for process in driver.tree():
-        os.kill(process.pid, signal.SIGCONT)
+    driver.go_on()
     assert driver.wait(120) in (0, 1, 2, 130), driver.text()
     whole(cluster, "hangs")
     nothing_left(cluster.hosts)
