@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ray_hosts import nothing_left
+from test_faults import long_one
 from test_sweeps import check_records, complete, valid
 
 from joulemark.agents.clock import boot_id
@@ -99,6 +100,7 @@ def test_the_whole_node_counts_and_tokens_are_on_the_engines_clock(cluster, site
     nothing_left(cluster.hosts)
 
 
+@long_one
 def test_a_client_that_is_lost_costs_the_trial_and_no_more(cluster, site):
     cluster.sweep(SWEEP.replace("NAME", "lost-client"), "lost-client")
     records = cluster.records_of("lost-client")
@@ -110,6 +112,8 @@ def test_a_client_that_is_lost_costs_the_trial_and_no_more(cluster, site):
     agent.kill()
     driver.said(f"the agent on {cluster.hosts[3].name} was lost", 120)
     assert driver.wait(400) in (0, 1), driver.text()
+    done = [m for m in check_records(records) if m["outcome"] == "done"]
+    assert len(done) >= WANTED, "the run ended with the client"
     complete(cluster, "lost-client", more=("--site", site))
     check_records(records)
     assert [v["n"] for v in valid(cluster, "lost-client")] == [2] * WANTED
