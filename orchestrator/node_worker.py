@@ -182,7 +182,7 @@ class NodeWorker:
             self._tell(f"brought home {left} files that an earlier run had left here")
         if facts.waited or left or self._trouble_since is not None:
             # A driver that hung has lost its agents, and another one may have done its work meanwhile.
-            driver.drop_valid()
+            home.patience.with_(driver.drop_valid)
         if self.name in driver.clients:
             self._carry(here)
         else:
