@@ -135,6 +135,24 @@ def test_counter_that_disagrees_is_a_reason_unless_it_is_modelled(tmp_path):
         assert row["reasons"] == expected
 
 
+@pytest.mark.parametrize("read_until_us", [4_390_000, 30_000_000])
+def test_what_disagrees_does_not_depend_on_how_long_was_read_after_the_window(read_until_us):
+    """100 and 400 W in turn, a second each, with the last change 0.6 s before the window's end."""
+    t_us = np.arange(-54_000_000, read_until_us, 38_146)
+    turned_us = t_us - 3_400_000
+    seconds, rest_us = np.divmod(turned_us, 1_000_000)
+    high = seconds % 2 == 0
+    power_mw = np.where(high, 400_000, 100_000)
+    true_uj = (seconds // 2) * 500_000_000 + np.where(high, rest_us * 400, 400_000_000 + rest_us * 100)
+    begun = np.flatnonzero(np.diff(t_us // 100_000, prepend=-(10**9)))
+    energy_uj = np.repeat(true_uj[begun], np.diff([*begun, len(t_us)])) + 10**12
+    yes = np.ones(len(t_us), dtype=np.bool_)
+    series = Series("nvml", "GPU-1", "gpu_board", "counter", t_us, power_mw, yes, energy_uj, yes)
+    rows = {r["method"]: r for r in series_rows(series, Interval(0, 4_000_000), 0.0, check=True)}
+    assert rows["counter"]["energy_j"] == pytest.approx(1000, rel=0.01)
+    assert rows["counter"]["reasons"] == rows["integral"]["reasons"] == []
+
+
 def test_the_socket_that_is_measured_goes_before_the_model(tmp_path):
     truth, power, _, _ = one(tmp_path, Spec(meters=(Meter(share=3.0), *SOCKETS)))
     assert power["cpu"]["energy_j"] == pytest.approx(truth.window_j, rel=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -115,7 +116,7 @@ def series_rows(
     apart = disagreement(estimates)
     reasons: tuple[str, ...] = ()
     measured = series.fidelity not in NOT_MEASURED
-    if check and measured and apart is not None and abs(apart) > DISAGREEMENT:
+    if check and measured and apart is not None and abs(apart) > DISAGREEMENT and proved_apart(estimates):
         reasons += ("counter_disagrees",)
     if check and not well_known(clock_us):
         reasons += ("clock_uncertain",)
@@ -147,6 +148,19 @@ def disagreement(estimates: dict[str, Estimate]) -> float | None:
     """Return integral / counter - 1, or None where there are not both."""
     counter_j, integral_j = (estimates[m].energy_j if m in estimates else None for m in ("counter", "integral"))
     return None if not counter_j or integral_j is None else integral_j / counter_j - 1
+
+
+def proved_apart(estimates: dict[str, Estimate]) -> bool:
+    """Return whether counter and integral are further apart than they may be off, at 95 %.
+
+    An integral of a field that is renewed once a second says little about a window of four: it is no witness against
+    the counter, and what speaks against a trial must not depend on how much was read after its window.
+    """
+    counter, integral = estimates["counter"], estimates["integral"]
+    assert counter.energy_j is not None
+    assert integral.energy_j is not None
+    off_j = math.hypot(counter.uncertainty_j or 0.0, integral.uncertainty_j or 0.0)
+    return abs(integral.energy_j - counter.energy_j) > off_j
 
 
 def _missing_rows(part: NodePart, used: list[Series], *, simulated: bool) -> Iterator[Row]:

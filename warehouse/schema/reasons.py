@@ -63,7 +63,7 @@ REASONS: dict[str, str] = {
     "edge_not_bracketed": "no reading before the window's start or after its end",
     "device_missing": "a device of the deployment has no readings in the window",
     "counter_reset": "an energy counter went backwards inside the window",
-    "counter_disagrees": "counter and integral of power differ by more than 5 %",
+    "counter_disagrees": "counter and integral of power differ by more than 5 %, and by more than they may be off",
     "window_too_short": "the window is shorter than 10 median request durations, or than asked",
     "not_steady": "requests in flight were under 95 % of the target, or in an open loop grew in number",
     "schedule_late": "more than 1 % of the requests, and more than one, were sent over 5 ms after they were due",
