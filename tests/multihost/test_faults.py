@@ -1,6 +1,6 @@
 """What clusters do to a sweep: whatever is lost, every cell reaches its number of valid trials, each counted once.
 
-A few faults always; all of them by:
+One always, beside those of test_chaos.py at random; all of them by:
 
     JOULEMARK_TEST_MULTIHOST=all pytest tests/multihost
 """
@@ -93,6 +93,7 @@ def test_a_host_whose_plug_is_pulled_and_that_comes_back(cluster, begun):
     nothing_left(cluster.hosts)
 
 
+@long_one
 def test_a_network_that_is_cut_for_seconds_costs_nothing(cluster, begun):
     _, victim, end = begun("seconds")
     victim.cut()
@@ -103,6 +104,7 @@ def test_a_network_that_is_cut_for_seconds_costs_nothing(cluster, begun):
     nothing_left(cluster.hosts)
 
 
+@long_one
 def test_an_agent_that_is_killed(cluster, begun):
     driver, victim, end = begun("agent")
     agent = next(p for p in cluster.raylets[victim.name].tree() if "_AgentActor" in " ".join(p.cmdline()))
@@ -112,6 +114,7 @@ def test_an_agent_that_is_killed(cluster, begun):
     nothing_left(cluster.hosts)
 
 
+@long_one
 def test_a_driver_that_is_killed_leaves_nothing_running_and_the_same_command_goes_on(cluster, begun):
     driver, _, _ = begun("driver")
     driver.signal(signal.SIGKILL)

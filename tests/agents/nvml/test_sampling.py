@@ -16,9 +16,10 @@ from truth import Bursts, Constant, Square
 
 from joulemark.agents import lane as lane_module
 from joulemark.agents.agent import NodeAgent
+from joulemark.agents.client.job import Broken
 from joulemark.agents.clock import NodeClock
 from joulemark.agents.home import joulemark_home
-from joulemark.agents.orders import AgentConfig, StartOrder, TrialOrder, TrialResult
+from joulemark.agents.orders import AgentConfig, Loaded, StartOrder, TrialOrder, TrialResult
 from joulemark.agents.sampler.process import SamplerProcess
 from joulemark.agents.sampler.protocol import SamplerConfig
 from joulemark.agents.spool.segment import read_segment
@@ -146,8 +147,11 @@ def agent(tmp_path, environment, monkeypatch):
     def engine(self, order, interpreter, model_path):
         process = subprocess.Popen([sys.executable, "-c", "import time;time.sleep(120)"], start_new_session=True)
         engines.append(process)
-        named = SimpleNamespace(name="vllm")
-        return SimpleNamespace(process=process, engine=named, record=RECORD, stop=process.kill)
+        named = SimpleNamespace(name="vllm", api=None)
+        facts = SimpleNamespace(served_name="tiny", api_key=None)
+        return SimpleNamespace(
+            process=process, engine=named, facts=facts, base_url="http://x", record=RECORD, stop=process.kill
+        )
 
     def start(double, run=engine):
         environment(double)
@@ -163,6 +167,22 @@ def agent(tmp_path, environment, monkeypatch):
     for process in engines:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def no_load(monkeypatch):
+    """Have trials that send nothing and end well, with these reasons against them."""
+
+    def use(*reasons):
+        def run(order, *_):
+            end = lambda loaded, part, seal: TrialResult("done", reasons, part, 0, 1)  # noqa: E731 -- one expression
+            return SimpleNamespace(order=order, interrupted=False, begin=lambda: None, end=end)
+
+        monkeypatch.setattr(lane_module, "TrialRun", run)
+        loaded = Loaded(Broken("nothing was sent"), ())
+        monkeypatch.setattr(lane_module, "Load", lambda *_: SimpleNamespace(run=lambda: loaded))
+
+    return use
 
 
 def order(*devices, limit_w=None):
@@ -189,13 +209,10 @@ def test_an_agent_sets_the_limit_for_its_engine_alone_and_seals_both_traces(worl
         assert pq.read_table(warehouse.path(traces["power"].path)).num_rows == traces["power"].rows
 
 
-def test_a_trial_on_mig_instances_is_the_whole_boards_and_says_so(world, agent, monkeypatch):
-    ran = SimpleNamespace(
-        run=lambda part, seal: TrialResult("done", ("not_steady",), part, 0, 1), highest_rate_per_s=None
-    )
+def test_a_trial_on_mig_instances_is_the_whole_boards_and_says_so(world, agent, no_load):
+    no_load("not_steady")
     cell = Cell(deployment(), Workload(8, 8, 1), WindowPolicy(1.0, 1.0))
     wanted = TrialOrder("t", cell, 1000, 1)
-    monkeypatch.setattr(lane_module, "TrialRun", lambda *_, **__: ran)
     double = world(Device(mig=2), Device())
     node = agent(double)
     first = double.uuids[0]
@@ -255,9 +272,8 @@ def test_lanes_have_engines_and_limits_of_their_own_and_their_traces_hold_all_of
         assert set(double.limits_mw()) == {0, 700_000}
 
 
-def test_a_trial_beside_other_engines_says_so(world, agent, monkeypatch):
-    ran = SimpleNamespace(run=lambda part, seal: TrialResult("done", (), part, 0, 1), highest_rate_per_s=None)
-    monkeypatch.setattr(lane_module, "TrialRun", lambda *_, **__: ran)
+def test_a_trial_beside_other_engines_says_so(world, agent, no_load):
+    no_load()
     node = agent(world(*EIGHT))
     cell = Cell(deployment(), Workload(8, 8, 1), WindowPolicy(1.0, 1.0))
     reasons = []
