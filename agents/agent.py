@@ -84,8 +84,6 @@ class NodeAgent:
         )
         self._lanes: dict[int, Lane] = {}
         self._carrier = Carrier(self._things)
-        self._open_trials: dict[int, dict[str, str]] = {}
-        """By lane: the trial whose load comes from another node."""
         self._renewed = time.monotonic()
         self._closed = threading.Event()
         threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
@@ -137,12 +135,12 @@ class NodeAgent:
 
     def run_trial(self, order: TrialOrder) -> TrialResult:
         """See Lane.run."""
-        about = self._began(order)
-        return self._ended(about, self._lane(order.lane).run(order))
+        self._began(order)
+        return self._ended(order, self._lane(order.lane).run(order))
 
     def begin_trial(self, order: TrialOrder) -> Target:
         """See Lane.begin_trial."""
-        self._open_trials[order.lane] = self._began(order)
+        self._began(order)
         lane = self._lane(order.lane)
         target = lane.begin_trial(order)
         lane.doing = AgentProgress("measuring, with the load from another node")
@@ -158,7 +156,8 @@ class NodeAgent:
 
     def end_trial(self, lane: int, loaded: Loaded) -> TrialResult:
         """See Lane.end_trial."""
-        return self._ended(self._open_trials[lane], self._lane(lane).end_trial(loaded))
+        order = self._lane(lane).trial
+        return self._ended(order, self._lane(lane).end_trial(loaded))
 
     def drop_trial(self, lane: int) -> None:
         """See Lane.drop_trial."""
@@ -217,13 +216,12 @@ class NodeAgent:
         finally:
             self._lock.close()
 
-    def _began(self, order: TrialOrder) -> dict[str, str]:
-        about = {"cell": order.cell.cell_id, "trial": order.trial}
-        self.events.say("trial_began", **about)
-        return about
+    def _began(self, order: TrialOrder) -> None:
+        self.events.say("trial_began", cell=order.cell.cell_id, trial=order.trial)
 
-    def _ended(self, about: dict[str, str], result: TrialResult) -> TrialResult:
+    def _ended(self, order: TrialOrder, result: TrialResult) -> TrialResult:
         failed = result.failure_class is not None
+        about = {"cell": order.cell.cell_id, "trial": order.trial}
         ended = {"outcome": result.outcome, "failure_class": result.failure_class, "error": result.error}
         self.events.say("trial_ended", logging.WARNING if failed else logging.INFO, **about, **ended)
         return result

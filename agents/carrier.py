@@ -31,15 +31,8 @@ class Carrier:
     def carry(self, order: LoadOrder) -> Loaded:
         """Carry one load to its end and seal its requests. Raises DiskFull."""
         things, trial = self.things, order.trial.trial
-        load = Load(
-            order.trial,
-            order.target,
-            things.clock.ahead(order.shift_us),
-            things.config.node,
-            things.power.spool,
-            things.warehouse,
-            partial(self._note, trial),
-        )
+        clock = things.clock.ahead(order.shift_us)
+        load = Load(things, order.trial, order.target, clock, partial(self._note, trial))
         with self._lock:
             self._loads[trial] = load
         if things.interrupted.is_set():

@@ -174,18 +174,9 @@ class Lane:
 
     def run(self, order: TrialOrder) -> TrialResult:
         """Run one trial on the running engine, with its load from here, and seal its traces."""
-        things, target = self.things, self.begin_trial(order)
+        target = self.begin_trial(order)
         self.doing = AgentProgress("starting the load")
-        self._load = Load(
-            order,
-            target,
-            things.clock,
-            things.config.node,
-            things.power.spool,
-            things.warehouse,
-            self._note,
-            self._cores.client,
-        )
+        self._load = Load(self.things, order, target, self.things.clock, self._note, self._cores.client)
         if self._is_over:
             self.end_load()
         try:
@@ -205,6 +196,12 @@ class Lane:
         self._trial.begin()
         rate = self._highest_rates.get(_asked(order))
         return Target(self._host.base_url, facts.served_name, api, facts.api_key, rate)
+
+    @property
+    def trial(self) -> TrialOrder:
+        """The trial that has begun."""
+        assert self._trial is not None
+        return self._trial.order
 
     def end_trial(self, loaded: Loaded) -> TrialResult:
         """End the trial whose load is over, and seal its traces."""

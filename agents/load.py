@@ -10,11 +10,11 @@ from pathlib import Path
 from joulemark.agents.client.conductor import Conductor
 from joulemark.agents.client.job import Broken, ClientJob, Done, Progress
 from joulemark.agents.clock import NodeClock
+from joulemark.agents.node_things import NodeThings
 from joulemark.agents.orders import Loaded, Target, TrialOrder
 from joulemark.agents.spool.seal import leftovers, seal_together
 from joulemark.warehouse.schema.traces import REQUESTS
 from joulemark.warehouse.store.layout import trial_file
-from joulemark.warehouse.store.location import Warehouse
 
 REQUEST_TIMEOUT_S = 600.0
 DRAIN_S = 120.0
@@ -24,12 +24,10 @@ DRAIN_S = 120.0
 class Load:
     """The load of a trial on a server. Its instants are those of ``clock``; ``cpus`` are its own, None for any."""
 
+    things: NodeThings
     order: TrialOrder
     target: Target
     clock: NodeClock
-    node: str
-    spool: Path
-    warehouse: Warehouse
     report: Callable[[Progress], None]
     cpus: tuple[int, ...] | None = None
     interrupted: bool = False
@@ -46,9 +44,8 @@ class Load:
         finally:
             if tables is not None:
                 shutil.rmtree(tables)
-        trace = seal_together(
-            self.warehouse, REQUESTS, self._segments(said), trial_file(REQUESTS.name, self.order.trial)
-        )
+        name = trial_file(REQUESTS.name, self.order.trial)
+        trace = seal_together(self.things.warehouse, REQUESTS, self._segments(said), name)
         return Loaded(said, (trace,) if trace else ())
 
     def interrupt(self) -> None:
@@ -61,7 +58,7 @@ class Load:
         """Write the files that the workload names where the client finds them; None where it names none."""
         if not self.order.tables.files:
             return None
-        folder = self.spool.parent / "tables" / self.order.trial
+        folder = self.things.power.spool.parent / "tables" / self.order.trial
         self.order.tables.write(folder)
         return folder
 
@@ -69,11 +66,11 @@ class Load:
         cell, target = self.order.cell, self.target
         return ClientJob(
             trial=self.order.trial,
-            node=self.node,
+            node=self.things.config.node,
             clock=self.clock,
             url=target.url,
             model=target.model,
-            spool=str(self.spool),
+            spool=str(self.things.power.spool),
             workload=cell.workload,
             tables=str(tables) if tables else None,
             vocab_size=self.order.vocab_size,
@@ -93,4 +90,4 @@ class Load:
         if isinstance(said, Done):
             return [Path(segment) for segment in said.segments]
         # The client ended early: what it wrote until then counts all the same.
-        return [s for s in leftovers(self.spool) if s.name.startswith(f"requests-{self.order.trial}-w")]
+        return [s for s in leftovers(self.things.power.spool) if s.name.startswith(f"requests-{self.order.trial}-w")]

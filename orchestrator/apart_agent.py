@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from joulemark.agents.clock_offset import Offset
 from joulemark.agents.orders import Loaded, LoadOrder, StartOrder, StartResult, TrialOrder, TrialResult
 from joulemark.orchestrator.gang import Member
 from joulemark.warehouse.errors import DiskFull, JoulemarkError, NodeLost
@@ -62,17 +61,16 @@ class ApartAgent:
         pool = ThreadPoolExecutor(1, thread_name_prefix=f"load of {order.source}")
         carried = pool.submit(self.client.agent.carry, order)
         pool.shutdown(wait=False)
-        while True:
-            try:
-                return carried.result(POLL_S)
-            except TimeoutError:
-                if self.own.agent.lost is not None:
-                    with suppress(JoulemarkError):
-                        self.client.agent.end_load(order.trial.trial)
-                    raise self.own.agent.lost from None
-            except DiskFull as error:
-                self.refused(error)
-                raise NodeLost(f"{self.client.facts.node}: {error}") from error
+        while not wait([carried], POLL_S).done:
+            if self.own.agent.lost is not None:
+                with suppress(JoulemarkError):
+                    self.client.agent.end_load(order.trial.trial)
+                raise self.own.agent.lost
+        try:
+            return carried.result()
+        except DiskFull as error:
+            self.refused(error)
+            raise NodeLost(f"{self.client.facts.node}: {error}") from error
 
     def _wait_compared(self) -> None:
         give_up = time.monotonic() + COMPARED_S
@@ -82,7 +80,9 @@ class ApartAgent:
     def _shift(self) -> tuple[int, int] | None:
         """Return the engine's clock less the client's, and how far that may be off."""
         own, client = self.own.clock(), self.client.clock()
-        return None if own is None or client is None else _between(own, client)
+        if own is None or client is None:
+            return None
+        return client.offset_us - own.offset_us, client.uncertainty_us + own.uncertainty_us
 
     def _apart(self, before: tuple[int, int] | None) -> ClientApart:
         """Return where the client was, with what its clock did meanwhile."""
@@ -90,7 +90,3 @@ class ApartAgent:
         if before is None or after is None:
             return ClientApart(node, before[0] if before else 0, None)
         return ClientApart(node, before[0], max(before[1], abs(after[0] - before[0]) + after[1]))
-
-
-def _between(own: Offset, client: Offset) -> tuple[int, int]:
-    return client.offset_us - own.offset_us, client.uncertainty_us + own.uncertainty_us

@@ -22,7 +22,7 @@ POLL_S = 0.5
 class Carriers:
     """Safe to use from several threads. ``coming`` says whether more may come; None: nobody has been asked yet."""
 
-    coming: Callable[[], bool | None] = lambda: None
+    coming: Callable[[], bool | None]
     _refused: dict[str, JoulemarkError] = field(default_factory=dict)
     _there: dict[str, Member] = field(default_factory=dict)
     _loads: Counter[str] = field(default_factory=Counter)

@@ -44,14 +44,15 @@ class ClockRecord:
             last = self.estimates[-1] if self.estimates else None
             self.estimates.append(new)
             self._last_at = time.monotonic()
-            if last is not None and _apart_us(last, new) > JUMP_US:
+            jumped = last is not None and _apart_us(last, new) > JUMP_US
+            if jumped:
                 self._since = len(self.estimates) - 1
         if last is None and abs(new.offset_us) > FAR_US:
             self.tell(
                 f"{self.node}: its clock is {-new.offset_us / 1e6:+.1f} s off {self.reference}'s; records are joined "
                 "by the measured offset, and dates are the node's own"
             )
-        if last is not None and _apart_us(last, new) > JUMP_US:
+        if last is not None and jumped:
             self.tell(
                 f"{self.node}: its clock has jumped by {(last.offset_us - new.offset_us) / 1e6:+.2f} s against "
                 f"{self.reference}'s"

@@ -7,10 +7,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 from hosts import Network, program, wait_for
+
+from joulemark.agents.clock import boot_id
 
 QUICK = {
     # What Ray takes minutes to notice otherwise; docs/cluster.md has slower settings.
@@ -147,6 +151,21 @@ class Cluster:
         """End everything."""
         self.network.close()
         shutil.rmtree(self.network.base, ignore_errors=True)
+
+
+@contextmanager
+def clock_ahead(host, seconds):
+    """Have a host's clock be ahead of the others' for agents that start meanwhile."""
+    path = host.folder / "home" / "clock" / f"{boot_id()}.json"
+    before = path.read_text() if path.exists() else None
+    anchor = {"boot": boot_id(), "monotonic_ns": time.monotonic_ns(), "wall_ns": time.time_ns()}
+    anchor = json.loads(before) if before else anchor
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(anchor | {"wall_ns": anchor["wall_ns"] + int(seconds * 1e9)}))
+    try:
+        yield
+    finally:
+        path.write_text(before) if before else path.unlink()
 
 
 def of_ours(host):

@@ -1,6 +1,5 @@
 """A load client on a host of its own: then the engine's host, as its plug sees it, has a figure that counts."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -9,11 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from ray_hosts import nothing_left
+from ray_hosts import clock_ahead, nothing_left
 from test_faults import long_one
 from test_sweeps import check_records, complete, valid
-
-from joulemark.agents.clock import boot_id
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -61,14 +58,8 @@ def site(cluster):
 @pytest.fixture
 def a_clock_that_is_off(cluster):
     """The client's host is seconds ahead of the others."""
-    clock = cluster.hosts[3].folder / "home" / "clock" / f"{boot_id()}.json"
-    before = clock.read_text() if clock.exists() else None
-    anchor = {"boot": boot_id(), "monotonic_ns": time.monotonic_ns(), "wall_ns": time.time_ns()}
-    anchor = json.loads(before) if before else anchor
-    clock.parent.mkdir(parents=True, exist_ok=True)
-    clock.write_text(json.dumps(anchor | {"wall_ns": anchor["wall_ns"] + int(AHEAD_S * 1e9)}))
-    yield
-    clock.write_text(before) if before else clock.unlink()
+    with clock_ahead(cluster.hosts[3], AHEAD_S):
+        yield
 
 
 def test_the_whole_node_counts_and_tokens_are_on_the_engines_clock(cluster, site, a_clock_that_is_off):

@@ -6,16 +6,14 @@ Real Ray and real engines in network namespaces; needs root and iproute2.
 import json
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from ray_hosts import nothing_left
+from ray_hosts import clock_ahead, nothing_left
 
-from joulemark.agents.clock import boot_id
 from joulemark.warehouse.schema.datasets import DATASETS
 from joulemark.warehouse.schema.trial import Trace
 from joulemark.warehouse.store.location import Warehouse
@@ -84,23 +82,11 @@ def test_a_sweep_over_hosts_that_share_the_warehouse(cluster):
 def test_a_warehouse_that_only_the_driver_sees_and_a_clock_that_is_off(cluster):
     """Traces come through the driver; the clock of one host is three seconds ahead, and the records know."""
     ahead = cluster.hosts[2]
-    clock = ahead.folder / "home" / "clock" / f"{boot_id()}.json"
-    before = json.loads(clock.read_text()) if clock.exists() else None
-    anchor = before or {"boot": boot_id(), "monotonic_ns": 0, "wall_ns": 0}
-    if before is None:
-        anchor = {"boot": boot_id(), "monotonic_ns": time.monotonic_ns(), "wall_ns": time.time_ns()}
-    clock.parent.mkdir(parents=True, exist_ok=True)
-    clock.write_text(json.dumps(anchor | {"wall_ns": anchor["wall_ns"] + int(AHEAD_S * 1e9)}))
     driver = cluster.hosts[1]
     seen_by_driver = driver.folder / "hidden" / "records"
     cluster.sweep(SWEEP.replace("NAME", "hidden"), "hidden")
-    try:
+    with clock_ahead(ahead, AHEAD_S):
         said = complete(cluster, "hidden", records=cluster.hidden / "records")
-    finally:
-        if before is None:
-            clock.unlink()
-        else:
-            clock.write_text(json.dumps(before))
     records = cluster.records_of("hidden")
     shutil.copytree(seen_by_driver, records)
     manifests = check_records(records)

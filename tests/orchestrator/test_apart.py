@@ -9,27 +9,20 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from driving import Drive
 from places import cell, node
 from quiet_agent import QuietAgent
 
 from joulemark import __version__
 from joulemark.agents.client.job import Broken
 from joulemark.agents.clock_offset import Exchange
-from joulemark.agents.orders import AgentConfig, Loaded, NodeFacts, StartResult, Target, TrialResult
+from joulemark.agents.orders import Loaded, NodeFacts, StartResult, Target, TrialResult
 from joulemark.orchestrator import carriers as carrying
 from joulemark.orchestrator import node_worker
 from joulemark.orchestrator.carriers import carriers_among, why_no_carrier
-from joulemark.orchestrator.driver import Driver
 from joulemark.orchestrator.inventory import Node
-from joulemark.orchestrator.lanes import Lanes
-from joulemark.orchestrator.manifests import SweepFacts
-from joulemark.orchestrator.plan import groups
-from joulemark.orchestrator.progress import Progress
-from joulemark.orchestrator.schedule import Schedule
-from joulemark.orchestrator.verdicts import known
 from joulemark.warehouse.errors import ClusterError, DiskFull, NodeLost
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart, Trace
-from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.engines.adapter import ApiTraits
 
 AHEAD_US = {"a": 0, "b": 5_000_000, "c": -7_000_000, "d": 0}
@@ -145,40 +138,20 @@ def place(monkeypatch):
     return made
 
 
+class Apart(Drive):
+    """Drives with carriers, two starts unless it is asked otherwise; commits are among the place's calls."""
+
+    def committed(self, manifest):
+        Agent.place.calls.append((manifest.nodes[0].node, "commit", manifest.trial))
+        return super().committed(manifest)
+
+    def __call__(self, cells, clients="d", starts=2, **options):
+        return super().__call__(cells, starts, clients=frozenset(clients), **options)
+
+
 @pytest.fixture
 def drive(place, tmp_path):
-    def run(cells, clients="d", starts=2, patience_s=20.0):
-        def commit(manifest):
-            run.manifests.append(manifest)
-            place.calls.append((manifest.nodes[0].node, "commit", manifest.trial))
-            return known(())
-
-        run.manifests, run.told = [], []
-        run.driver = driver = Driver(
-            warehouse=Warehouse.at(tmp_path),
-            sweep=SweepFacts("sweep", 1, starts, {c.deployment.model.name: None for c in cells}),
-            living=lambda: list(place.alive.values()),
-            config=lambda node: AgentConfig(node.node, str(tmp_path)),
-            commit=commit,
-            attempts={},
-            progress=Progress("sweep", len(cells) * starts, 0),
-            tell=run.told.append,
-            taken=lambda _: False,
-            valid_now=dict,
-            schedule=Schedule.of(groups(cells, 1, starts, ()), lambda _: 1.0),
-            lanes=Lanes({}),
-            clock=None,
-            clients=frozenset(clients),
-            patience_s=patience_s,
-            agent=Agent,
-        )
-        thread = threading.Thread(target=driver.run)
-        thread.start()
-        thread.join(60)
-        assert not thread.is_alive(), run.told
-        return driver
-
-    return run
+    return Apart(tmp_path, lambda: place.alive, lambda: Agent)
 
 
 def test_engines_listen_to_the_node_that_carries_on_the_clock_of_their_own(place, drive):

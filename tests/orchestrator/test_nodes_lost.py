@@ -9,23 +9,17 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from driving import Drive
 from quiet_agent import QuietAgent
 
 from joulemark import __version__
-from joulemark.agents.orders import AgentConfig, NodeFacts, StartResult, TrialResult
+from joulemark.agents.orders import NodeFacts, StartResult, TrialResult
 from joulemark.agents.outbox import Sealed
 from joulemark.orchestrator import node_worker
-from joulemark.orchestrator.driver import Driver
 from joulemark.orchestrator.inventory import Node
-from joulemark.orchestrator.lanes import Lanes
-from joulemark.orchestrator.manifests import SweepFacts
 from joulemark.orchestrator.plan import groups
-from joulemark.orchestrator.progress import Progress
-from joulemark.orchestrator.schedule import Schedule
-from joulemark.orchestrator.verdicts import known
 from joulemark.warehouse.errors import ClusterError, DiskFull, MeterError, NodeLost, WarehouseError
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart
-from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.cell import Cell, Deployment, EngineRef, ModelRef, Parallel, WindowPolicy, Workload
 
 CELLS = (1, 2, 4)
@@ -108,9 +102,10 @@ def cluster(monkeypatch):
     return made
 
 
-@pytest.fixture
-def drive(cluster, tmp_path):
-    def run(starts=2, only=None, patience_s=20.0, commit_errors=(), valid_now=lambda _: {}):
+class Losing(Drive):
+    """Drives ``CELLS``; every trial may count once, and no agent may be left."""
+
+    def __call__(self, starts=2, only=None, commit_errors=(), valid_now=lambda _: {}, **options):
         errors = list(commit_errors)
         deployment = Deployment(
             ModelRef("m", "path", "/m.gguf"), "f16", "f16", EngineRef("llamacpp", "1"), "cpu", Parallel()
@@ -123,35 +118,21 @@ def drive(cluster, tmp_path):
         def commit(manifest):
             if errors:
                 raise errors.pop(0)
-            run.manifests.append(manifest)
-            return known(())
+            return self.committed(manifest)
 
-        run.manifests, run.told = [], []
-        driver = Driver(
-            warehouse=Warehouse.at(tmp_path),
-            sweep=SweepFacts("sweep", 1, starts, {"m": None}),
-            living=lambda: list(cluster.alive.values()),
-            config=lambda node: AgentConfig(node.node, str(tmp_path)),
-            commit=commit,
-            attempts={},
-            progress=Progress("sweep", len(CELLS) * starts, 0),
-            tell=run.told.append,
-            taken=lambda _: False,
-            valid_now=lambda: valid_now(todo),
-            schedule=Schedule.of(todo, lambda _: 0.1),
-            lanes=Lanes({}),
-            agent=Agent,
-            clock=None,
-            patience_s=patience_s,
-        )
+        driver = self.driver(todo, len(CELLS) * starts, commit=commit, valid_now=lambda: valid_now(todo), **options)
         driver.run()
-        run.valid = [m for m in run.manifests if m.outcome == "done"]
-        assert len({(m.cell, m.start, m.repeat) for m in run.valid}) == len(run.valid), "a trial counts twice"
-        run.all = {(c.cell_id, s) for c in cells for s in range(starts)} == {(m.cell, m.start) for m in run.valid}
-        assert sorted(cluster.opened) == sorted(cluster.left), "an agent was left on its node"
+        self.valid = [m for m in self.manifests if m.outcome == "done"]
+        assert len({(m.cell, m.start, m.repeat) for m in self.valid}) == len(self.valid), "a trial counts twice"
+        self.all = {(c.cell_id, s) for c in cells for s in range(starts)} == {(m.cell, m.start) for m in self.valid}
+        opened, left = Agent.cluster.opened, Agent.cluster.left
+        assert sorted(opened) == sorted(left), "an agent was left on its node"
         return driver
 
-    return run
+
+@pytest.fixture
+def drive(cluster, tmp_path):
+    return Losing(tmp_path, lambda: cluster.alive, lambda: Agent)
 
 
 def lost(text="a is gone"):

@@ -9,27 +9,23 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from driving import Drive
 from places import cell
 from quiet_agent import QuietAgent
 
 from joulemark import __version__
 from joulemark.agents.clock_offset import Exchange
-from joulemark.agents.orders import AgentConfig, NodeFacts, PartResult, RankEnd, StartResult, TrialResult
+from joulemark.agents.orders import NodeFacts, PartResult, RankEnd, StartResult, TrialResult
 from joulemark.orchestrator import gang as gangs
 from joulemark.orchestrator import node_worker
-from joulemark.orchestrator.driver import Driver
 from joulemark.orchestrator.gang import Gang
 from joulemark.orchestrator.inventory import Node
 from joulemark.orchestrator.lanes import Lanes
-from joulemark.orchestrator.manifests import SweepFacts
 from joulemark.orchestrator.plan import groups
-from joulemark.orchestrator.progress import Progress
 from joulemark.orchestrator.schedule import Schedule
-from joulemark.orchestrator.verdicts import known
 from joulemark.orchestrator.work import Work
 from joulemark.warehouse.errors import ClusterError, NodeLost
 from joulemark.warehouse.schema.trial import EngineRecord, Interval, NodePart, Trace
-from joulemark.warehouse.store.location import Warehouse
 from joulemark.workloads.cell import Parallel
 
 AHEAD_US = {"a": 0, "b": 5_000_000, "c": -7_000_000}
@@ -150,38 +146,7 @@ def place(monkeypatch):
 
 @pytest.fixture
 def drive(place, tmp_path):
-    def run(cells, starts=1, patience_s=20.0):
-        todo = groups(cells, 1, starts, ())
-
-        def commit(manifest):
-            run.manifests.append(manifest)
-            return known(())
-
-        run.manifests, run.told = [], []
-        driver = Driver(
-            warehouse=Warehouse.at(tmp_path),
-            sweep=SweepFacts("sweep", 1, starts, {c.deployment.model.name: None for c in cells}),
-            living=lambda: list(place.alive.values()),
-            config=lambda node: AgentConfig(node.node, str(tmp_path)),
-            commit=commit,
-            attempts={},
-            progress=Progress("sweep", len(cells) * starts, 0),
-            tell=run.told.append,
-            taken=lambda _: False,
-            valid_now=dict,
-            schedule=Schedule.of(todo, lambda _: 1.0),
-            lanes=Lanes({}),
-            clock=None,
-            patience_s=patience_s,
-            agent=Agent,
-        )
-        thread = threading.Thread(target=driver.run)
-        thread.start()
-        thread.join(60)
-        assert not thread.is_alive(), run.told
-        return driver
-
-    return run
+    return Drive(tmp_path, lambda: place.alive, lambda: Agent)
 
 
 def test_all_ranks_start_and_the_window_is_put_on_each_nodes_clock(place, drive):

@@ -44,7 +44,7 @@ def read_spans(
             with warehouse.filesystem.open_input_file(warehouse.path(name)) as source:
                 file = pq.ParquetFile(source, read_dictionary=["trial", "node"])
                 # Where every request got a token, the end of none of them is asked for.
-                end = ("ended_at",) if tokens or may_be_null(file.metadata, "last_token_at") else ()
+                end = ("ended_at",) if tokens or _may_be_null(file.metadata, "last_token_at") else ()
                 table = file.read(columns=[*COLUMNS, *end, *(OF_TOKENS if tokens else ())])
         except FileNotFoundError as error:
             raise Vanished(f"{name} is gone") from error
@@ -92,7 +92,7 @@ def _together(node: str, spans: list[Spans]) -> Spans:
     return Spans(node, number[order], *(column[order] for column in instants))
 
 
-def may_be_null(metadata: pq.FileMetaData, column: str) -> bool:
+def _may_be_null(metadata: pq.FileMetaData, column: str) -> bool:
     """Return whether a column may hold NULLs, as far as the footer says."""
     index = metadata.schema.to_arrow_schema().names.index(column)
     groups = (metadata.row_group(i).column(index).statistics for i in range(metadata.num_row_groups))
